@@ -4,8 +4,7 @@
 if(ATTUNE_TENSORS)
   file(WRITE ${CMAKE_BINARY_DIR}/torch_pch.cpp "")
   add_library(attune_torch STATIC ${CMAKE_BINARY_DIR}/torch_pch.cpp)
-  target_link_libraries(attune_torch PUBLIC attune_flags Threads::Threads torch)
-  target_include_directories(attune_torch SYSTEM PUBLIC ${TORCH_INCLUDE_DIRS})
+  target_link_libraries(attune_torch PUBLIC attune_flags Threads::Threads attune_libtorch)
   target_precompile_headers(attune_torch PRIVATE <ATen/ATen.h> <torch/csrc/autograd/custom_function.h>
     <torch/csrc/autograd/autograd.h> <nlohmann/json.hpp> <fmt/format.h> <filesystem> <functional> <map> <memory>
     <optional> <span> <string> <vector>)
