@@ -20,7 +20,9 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31);
 }
 
-std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+}  // namespace
+
+std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t left = 0xD2511F53ULL * counter[0];
     const std::uint64_t right = 0xCD9E8D57ULL * counter[2];
@@ -32,8 +34,6 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::a
   return counter;
 }
 
-}  // namespace
-
 KeyedRandom::KeyedRandom(std::uint64_t seed, std::string_view purpose, std::uint64_t index) {
   const std::uint64_t key = mix(seed + 0x9e3779b97f4a7c15ULL) ^ fnv1a(purpose);
   key_ = {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)};
@@ -41,7 +41,7 @@ KeyedRandom::KeyedRandom(std::uint64_t seed, std::string_view purpose, std::uint
 }
 
 void KeyedRandom::refill() {
-  block_ = philox(counter_, key_);
+  block_ = philox4x32(counter_, key_);
   if (++counter_[0] == 0) ++counter_[1];
   used_ = 0;
 }
@@ -56,9 +56,13 @@ std::uint64_t KeyedRandom::next_u64() {
   return low | static_cast<std::uint64_t>(next_u32()) << 32;
 }
 
-double KeyedRandom::uniform() { return static_cast<double>(next_u64() >> 11) * 0x1.0p-53; }
+double KeyedRandom::uniform() {
+  return static_cast<double>(next_u64() >> 11) * 0x1.0p-53;
+}
 
-double KeyedRandom::uniform(double low, double high) { return low + (high - low) * uniform(); }
+double KeyedRandom::uniform(double low, double high) {
+  return low + (high - low) * uniform();
+}
 
 std::uint64_t KeyedRandom::below(std::uint64_t bound) {
   const std::uint64_t limit = UINT64_MAX - UINT64_MAX % bound;

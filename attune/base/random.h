@@ -8,6 +8,9 @@
 
 namespace attune {
 
+/// The bijection Philox4x32-10 of a counter under a key.
+std::array<std::uint32_t, 4> philox4x32(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
+
 /// Random numbers that depend on nothing but (seed, purpose, index): the same after a resume, in any order and on any
 /// number of threads. A counter-based generator (Philox4x32-10, Salmon et al. 2011): the key is made of the seed and
 /// the purpose, the upper half of the counter is the index, the lower half counts the draws.
