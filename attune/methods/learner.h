@@ -1,33 +1,21 @@
 #pragma once
 
-#include <functional>
-#include <map>
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "attune/base/config.h"
 #include "attune/clip/model.h"
-#include "attune/data/dataset.h"
 #include "attune/tensors/tensor.h"
 
 namespace attune {
 
-/// Inputs that the pipeline must supply to a method.
-struct Needs {
-  bool pixels = false;          // the image tower runs inside the method
-  bool image_features = true;   // frozen global features
-  bool local_features = false;  // frozen local features
-};
-
-/// What one call of a method sees. Undefined tensors were not asked for.
+/// What one call of a method sees.
 struct Batch {
-  Tensor pixels;          // [B, 3, size, size]
-  Tensor image_features;  // [B, d], not normalised
-  Tensor local_features;  // [B, cells, d], not normalised
-  Tensor labels;          // [B] int64; undefined in prediction
-  Tensor domains;         // [B] int64
-  std::vector<std::int64_t> indices;  // of the samples, for keyed noise
+  Tensor image_features;              // [B, d], frozen, not normalised
+  Tensor labels;                      // [B] int64; undefined in prediction
+  std::vector<std::int64_t> samples;  // indices of the samples, for noise keyed by sample
 };
 
 /// Draws training batches; every call is the next one of the current epoch.
@@ -40,68 +28,63 @@ class BatchSource {
 /// Named numbers that a step reports; "loss" first.
 using Losses = std::vector<std::pair<std::string, double>>;
 
+/// Names to tell apart, and the data set's own way of putting one into a sentence.
 struct ClassNames {
   std::vector<std::string> names;
   std::string prompt_template = "a photo of a {}.";
 };
 
-/// What training knows about its data.
+/// What a method is told before it trains.
 struct TrainingData {
-  ClassNames classes;
-  std::vector<std::string> domains;
   std::int64_t samples = 0;
   std::uint64_t seed = 1;
 };
 
-/// One phase of training. It owns its backward and its updates.
+/// One phase of training. It owns its backward and its updates: one optimiser, two, or no step at all.
 class Stage {
  public:
   virtual ~Stage() = default;
   virtual std::string name() const = 0;
   virtual int epochs() const = 0;
   virtual std::int64_t batch_size() const = 0;
-  virtual void begin_epoch(int epoch) {}
+  /// Called before the first step of every epoch, also of the one that a resumed run continues.
+  virtual void begin_epoch(int epoch) = 0;
   virtual Losses step(BatchSource& batches) = 0;
-  virtual void end_epoch(int epoch) {}
-  virtual void finish() {}
-  /// Everything beyond the learner's own state that a resumed run needs: momenta, averages, counters.
+  /// Of the current epoch, for the log.
+  virtual double learning_rate() const = 0;
+  /// What a resumed run needs beyond the learner's own state: momenta, averages, counters.
   virtual TensorMap state() const = 0;
   virtual void load_state(const TensorMap& state) = 0;
-  /// Learning rate of the current epoch, for the log.
-  virtual double learning_rate() const = 0;
 };
 
 /// Anything that is learned against a frozen model.
 class Learner {
  public:
   virtual ~Learner() = default;
-  virtual Needs needs() const = 0;
   virtual std::vector<std::unique_ptr<Stage>> stages(const TrainingData& data) = 0;
   /// Exactly what an adapter stores, named by role.
   virtual TensorMap state() const = 0;
+  /// Throws Error that names the tensor that is missing, unknown or of another shape.
   virtual void load_state(const TensorMap& state) = 0;
 };
 
 /// A learner that names images.
 class Classifier : public Learner {
  public:
-  /// Does it take class names unseen in training?
+  /// Does it take class names that were not there in training?
   virtual bool open_vocabulary() const = 0;
   virtual void set_classes(const ClassNames& classes) = 0;
-  /// [B, C], scaled by the model's logit scale. Without gradients.
+  /// [B, C], scaled by the model's logit scale, without gradients.
   virtual Tensor logits(const Batch& batch) = 0;
 };
 
-/// A method that can be chosen by name.
-struct Method {
-  std::string name;
-  std::string meaning;  // one line for --help
-  Schema schema;        // its configuration keys
-  std::function<std::unique_ptr<Classifier>(std::shared_ptr<const ClipModel>, const Config&, std::uint64_t seed)> make;
-};
+/// Copies `from` into `to` name by name; `where` is named in errors about missing, unknown or misshapen tensors.
+void copy_state(const TensorMap& from, const TensorMap& to, const std::string& where);
 
-const std::vector<Method>& methods();
-/// Throws UsageError that names the nearest known method.
-const Method& find_method(std::string_view name);
+/// logit scale * cosine between image features [B, d] and class features [C, d]: [B, C].
+Tensor cosine_logits(const Tensor& image_features, const Tensor& class_features, double logit_scale);
+
+/// Rows divided by their length.
+Tensor normalise_rows(const Tensor& features);
 
 }  // namespace attune

@@ -1,0 +1,73 @@
+#include "attune/methods/adapter.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "attune/base/error.h"
+#include "attune/base/files.h"
+
+namespace attune {
+namespace {
+
+constexpr const char* kConfigFile = "adapter_config.json";
+constexpr const char* kWeightsFile = "adapter_model.safetensors";
+
+}  // namespace
+
+void save_adapter(const std::filesystem::path& folder, const AdapterInfo& info, const Learner& learner) {
+  save_tensors(folder / kWeightsFile, learner.state(), {{"format", "pt"}, {"method", info.method}});
+  write_json(folder / kConfigFile,
+             {{"peft_type", "ATTUNE"},
+              {"method", info.method},
+              {"config", info.config},
+              {"base_model_name_or_path", info.base_model},
+              {"base_model_sha256", info.weight_hash},
+              {"classes", info.classes.names},
+              {"template", info.classes.prompt_template},
+              {"dataset", info.dataset},
+              {"split_sha256", info.split_hash},
+              {"seed", info.seed},
+              {"metrics", info.metrics},
+              {"attune_version", info.version}});
+}
+
+AdapterInfo read_adapter_info(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / kConfigFile;
+  if (!std::filesystem::exists(path)) {
+    throw Error(fmt::format("adapter {}: expected a folder with {}, found none", folder.string(), kConfigFile));
+  }
+  const Json json = read_json(path);
+  const std::string where = path.string();
+  AdapterInfo info;
+  info.method = json_at<std::string>(json, "method", where);
+  info.config = json_at<Json>(json, "config", where);
+  info.base_model = json_at<std::string>(json, "base_model_name_or_path", where);
+  info.weight_hash = json_at<std::string>(json, "base_model_sha256", where);
+  info.classes.names = json_at<std::vector<std::string>>(json, "classes", where);
+  info.classes.prompt_template = json_at<std::string>(json, "template", where);
+  info.dataset = json_or<std::string>(json, "dataset", "", where);
+  info.split_hash = json_or<std::string>(json, "split_sha256", "", where);
+  info.seed = static_cast<std::uint64_t>(json_at<std::int64_t>(json, "seed", where));
+  info.metrics = json_or<Json>(json, "metrics", nullptr, where);
+  info.version = json_or<std::string>(json, "attune_version", "", where);
+  if (!info.config.is_object()) throw Error(fmt::format("{}: expected \"config\" to be an object", where));
+  return info;
+}
+
+std::unique_ptr<Classifier> load_adapter(const std::filesystem::path& folder, std::shared_ptr<const ClipModel> model) {
+  const AdapterInfo info = read_adapter_info(folder);
+  if (info.weight_hash != model->weight_hash()) {
+    throw Error(fmt::format("adapter {}: expected the base model {} with weights {}, found {} with weights {}",
+                            folder.string(), info.base_model, info.weight_hash, model->folder.string(),
+                            model->weight_hash()));
+  }
+  const Method& method = find_method(info.method);
+  Config config(method.schema);
+  for (const auto& [key, value] : info.config.items()) config.set(key, value, (folder / kConfigFile).string());
+  std::unique_ptr<Classifier> classifier = method.make(std::move(model), info.classes, config, info.seed);
+  classifier->load_state(load_tensors(folder / kWeightsFile));
+  return classifier;
+}
+
+}  // namespace attune

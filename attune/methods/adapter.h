@@ -1,0 +1,36 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "attune/base/json.h"
+#include "attune/methods/registry.h"
+
+namespace attune {
+
+/// What adapter_config.json says of a learned prompt.
+struct AdapterInfo {
+  std::string method;
+  Json config;              // the method's configuration, key by key
+  std::string base_model;   // name, for people
+  std::string weight_hash;  // SHA-256 of the base model's weights
+  ClassNames classes;       // that it was trained on
+  std::string dataset;
+  std::string split_hash;
+  std::uint64_t seed = 1;
+  Json metrics;  // measured when it was made; may be null
+  std::string version;
+};
+
+/// Writes the folder adapter_config.json + adapter_model.safetensors, each atomically.
+void save_adapter(const std::filesystem::path& folder, const AdapterInfo& info, const Learner& learner);
+
+/// Reads adapter_config.json. Throws Error that names the file and the member.
+AdapterInfo read_adapter_info(const std::filesystem::path& folder);
+
+/// An adapter ready for use with `model`, bound to the classes that it was trained on. Throws Error that names both
+/// hashes where the adapter was made for another base model.
+std::unique_ptr<Classifier> load_adapter(const std::filesystem::path& folder, std::shared_ptr<const ClipModel> model);
+
+}  // namespace attune

@@ -1,0 +1,32 @@
+#include "attune/methods/learner.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "attune/base/error.h"
+
+namespace attune {
+
+void copy_state(const TensorMap& from, const TensorMap& to, const std::string& where) {
+  const at::NoGradGuard no_gradients;
+  for (const auto& [name, target] : to) {
+    const auto found = from.find(name);
+    if (found == from.end()) throw Error(fmt::format("{}: expected a tensor \"{}\", which is missing", where, name));
+    if (found->second.sizes() != target.sizes()) {
+      throw Error(fmt::format("{}: expected \"{}\" of shape [{}], found [{}]", where, name,
+                              fmt::join(target.sizes(), ", "), fmt::join(found->second.sizes(), ", ")));
+    }
+    target.copy_(found->second);
+  }
+  for (const auto& [name, source] : from) {
+    if (!to.contains(name)) throw Error(fmt::format("{}: found a tensor \"{}\" that is not expected", where, name));
+  }
+}
+
+Tensor normalise_rows(const Tensor& features) { return features / features.norm(2, -1, true); }
+
+Tensor cosine_logits(const Tensor& image_features, const Tensor& class_features, double logit_scale) {
+  return at::matmul(normalise_rows(image_features), normalise_rows(class_features).t()) * logit_scale;
+}
+
+}  // namespace attune

@@ -1,0 +1,51 @@
+#include "attune/methods/registry.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "attune/base/error.h"
+#include "attune/methods/coop.h"
+#include "attune/methods/zero_shot.h"
+
+namespace attune {
+
+const std::vector<Method>& methods() {
+  static const std::vector<Method> all = {zero_shot_method(), coop_method()};
+  return all;
+}
+
+const Method& find_method(std::string_view name) {
+  std::vector<std::string> known;
+  for (const Method& method : methods()) {
+    if (method.name == name) return method;
+    known.push_back(method.name);
+  }
+  const std::string near = nearest(name, known);
+  throw UsageError(fmt::format("method: expected one of {}, found \"{}\"{}", fmt::join(known, ", "), name,
+                               near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+}
+
+MethodChoice parse_method(std::string_view text) {
+  MethodChoice choice;
+  const std::size_t colon = text.find(':');
+  choice.name = text.substr(0, colon);
+  if (colon == std::string_view::npos) return choice;
+  std::string_view rest = text.substr(colon + 1);
+  while (!rest.empty()) {
+    const std::size_t comma = rest.find(',');
+    const std::string_view piece = rest.substr(0, comma);
+    if (piece.find('=') == std::string_view::npos) {
+      if (choice.assignments.empty()) {
+        throw UsageError(fmt::format("method: expected NAME:key=value,..., found \"{}\"", text));
+      }
+      choice.assignments.back() += fmt::format(",{}", piece);
+    } else {
+      choice.assignments.emplace_back(piece);
+    }
+    if (comma == std::string_view::npos) break;
+    rest.remove_prefix(comma + 1);
+  }
+  return choice;
+}
+
+}  // namespace attune

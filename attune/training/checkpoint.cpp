@@ -1,0 +1,65 @@
+#include "attune/training/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include "attune/base/error.h"
+#include "attune/base/json.h"
+
+namespace attune {
+namespace {
+
+void add(TensorMap& all, const std::string& prefix, const TensorMap& part) {
+  for (const auto& [name, tensor] : part) all[prefix + name] = tensor;
+}
+
+TensorMap take(const TensorMap& all, const std::string& prefix) {
+  TensorMap part;
+  for (const auto& [name, tensor] : all) {
+    if (name.starts_with(prefix)) part[name.substr(prefix.size())] = tensor;
+  }
+  return part;
+}
+
+}  // namespace
+
+void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) {
+  TensorMap all;
+  add(all, "learner.", checkpoint.learner);
+  add(all, "stage.", checkpoint.stage_state);
+  add(all, "best.", checkpoint.best);
+  const Json position = {{"stage", checkpoint.stage},
+                         {"epoch", checkpoint.epoch},
+                         {"step", checkpoint.step},
+                         {"total_steps", checkpoint.total_steps},
+                         {"log_bytes", checkpoint.log_bytes},
+                         {"best_epoch", checkpoint.best_epoch},
+                         {"best_accuracy", checkpoint.best_accuracy},
+                         {"fingerprint", checkpoint.fingerprint}};
+  save_tensors(path, all, {{"attune.checkpoint", position.dump()}});
+}
+
+Checkpoint load_checkpoint(const std::filesystem::path& path) {
+  const SafetensorsFile file(path);
+  const auto position = file.metadata().find("attune.checkpoint");
+  if (position == file.metadata().end()) {
+    throw Error(fmt::format("{}: expected a checkpoint (metadata \"attune.checkpoint\"), found another file", path.string()));
+  }
+  const Json json = parse_json(position->second, path.string());
+  const std::string where = path.string();
+  Checkpoint checkpoint;
+  checkpoint.stage = json_at<std::int64_t>(json, "stage", where);
+  checkpoint.epoch = json_at<std::int64_t>(json, "epoch", where);
+  checkpoint.step = json_at<std::int64_t>(json, "step", where);
+  checkpoint.total_steps = json_at<std::int64_t>(json, "total_steps", where);
+  checkpoint.log_bytes = static_cast<std::uint64_t>(json_at<std::int64_t>(json, "log_bytes", where));
+  checkpoint.best_epoch = json_at<std::int64_t>(json, "best_epoch", where);
+  checkpoint.best_accuracy = json_at<double>(json, "best_accuracy", where);
+  checkpoint.fingerprint = json_at<std::string>(json, "fingerprint", where);
+  const TensorMap all = load_tensors(path);
+  checkpoint.learner = take(all, "learner.");
+  checkpoint.stage_state = take(all, "stage.");
+  checkpoint.best = take(all, "best.");
+  return checkpoint;
+}
+
+}  // namespace attune

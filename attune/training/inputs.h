@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "attune/base/log.h"
+#include "attune/clip/model.h"
+#include "attune/data/dataset.h"
+#include "attune/training/views.h"
+
+namespace attune {
+
+struct InputOptions {
+  std::filesystem::path cache;  // folder of the feature cache; empty: nothing is kept on disk
+  int loader_threads = 1;
+  bool skip_broken = false;
+  Augmentation augmentation;
+  std::uint64_t seed = 1;  // of the random views
+  Progress* progress = nullptr;
+};
+
+/// The frozen image features of a list of samples, view by view. A view is computed when it is first asked for, from
+/// the cache on disk where it has been seen before, else from the pictures.
+class Inputs {
+ public:
+  Inputs(std::shared_ptr<const ClipModel> model, const Dataset& dataset, std::vector<Sample> samples,
+         const InputOptions& options);
+
+  std::int64_t size() const { return static_cast<std::int64_t>(samples_.size()); }
+  const std::vector<Sample>& samples() const { return samples_; }
+  const Tensor& labels() const { return labels_; }  // [n] int64
+  /// Raw features [n, d] of all samples under `view` (0: the centre view).
+  const Tensor& features(std::int64_t view);
+  /// Forgets the features of a random view, which an epoch has used up.
+  void forget(std::int64_t view) { views_.erase(view); }
+  /// Pictures that had to be decoded and encoded, against those found in the cache.
+  std::int64_t computed() const { return computed_; }
+
+ private:
+  Tensor compute(std::int64_t view);
+
+  std::shared_ptr<const ClipModel> model_;
+  std::vector<std::filesystem::path> paths_;
+  std::vector<Sample> samples_;
+  Tensor labels_;
+  InputOptions options_;
+  std::map<std::int64_t, Tensor> views_;
+  std::int64_t computed_ = 0;
+};
+
+}  // namespace attune
