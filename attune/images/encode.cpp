@@ -1,0 +1,60 @@
+#include "attune/images/encode.h"
+
+#include <cstdint>
+#include <png.h>
+
+#include <fmt/format.h>
+
+#include "attune/base/error.h"
+
+namespace attune {
+namespace {
+
+std::string encode(const std::uint8_t* pixels, std::size_t size, int width, int height, bool alpha) {
+  const std::size_t channels = alpha ? 4 : 3;
+  if (width < 1 || height < 1 ||
+      size != static_cast<std::size_t>(width) * static_cast<std::size_t>(height) * channels) {
+    throw Error(fmt::format("encode_png: expected width * height * {} bytes, found {} x {} and {} bytes", channels,
+                            width, height, size));
+  }
+  png_image image{};
+  image.version = PNG_IMAGE_VERSION;
+  image.width = static_cast<png_uint_32>(width);
+  image.height = static_cast<png_uint_32>(height);
+  image.format = alpha ? PNG_FORMAT_RGBA : PNG_FORMAT_RGB;
+  png_alloc_size_t written = PNG_IMAGE_PNG_SIZE_MAX(image);
+  std::string out(written, '\0');
+  if (png_image_write_to_memory(&image, out.data(), &written, 0, pixels, 0, nullptr) == 0) {
+    throw Error(fmt::format("encode_png: a picture of {} x {} cannot be written: {}", width, height, image.message));
+  }
+  out.resize(written);
+  return out;
+}
+
+}  // namespace
+
+std::string encode_png(const Image& image) {
+  return encode(image.rgb.data(), image.rgb.size(), image.width, image.height, false);
+}
+
+std::string encode_png(const AlphaImage& image) {
+  return encode(image.rgba.data(), image.rgba.size(), image.width, image.height, true);
+}
+
+std::string data_uri(std::string_view png) {
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out = "data:image/png;base64,";
+  out.reserve(out.size() + (png.size() + 2) / 3 * 4);
+  for (std::size_t i = 0; i < png.size(); i += 3) {
+    std::uint32_t group = 0;
+    for (std::size_t j = i; j < i + 3; ++j) {
+      group = group << 8 | (j < png.size() ? static_cast<std::uint8_t>(png[j]) : 0U);
+    }
+    for (std::size_t digit = 0; digit < 4; ++digit) {
+      out.push_back(i + digit > png.size() ? '=' : kDigits[group >> (18 - 6 * digit) & 63]);
+    }
+  }
+  return out;
+}
+
+}  // namespace attune
