@@ -35,8 +35,8 @@ class BannedNames:
 
     def hits(self, text):
         words = words_of(text)
-        return (runs_match([self.wordnet.singular(word) for word in words], self._by_first)
-                or runs_match(words, self._by_first))
+        forms = ([self.wordnet.singular(word) for word in words], words, [word.removesuffix("s") for word in words])
+        return any(runs_match(form, self._by_first) for form in forms)
 
 
 class HeldOut:

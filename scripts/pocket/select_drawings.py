@@ -165,7 +165,7 @@ class Selection:
                           keywords, self.wordnet.key(words), False)
 
 
-def audit(entries, split, concepts):
+def audit(entries, split):
     """Looks for held-out names with a matcher of its own: the plain text, words as they stand and with a cut 's'.
 
     Returns the numbers of drawings by kind with a hit in the names or in any other text; all must be 0.
@@ -181,7 +181,7 @@ def audit(entries, split, concepts):
             for text in [texts] if isinstance(texts, str) else texts:
                 if pattern.search(" ".join(words_of(text))):
                     hits[f"{entry['kind']} {field}"].append((entry["set"], text))
-        if entry["kind"] != "emoji" and pattern.search(" ".join(words_of(re.sub(r"\.svg$", "", entry["icon"])))):
+        if entry["kind"] != "emoji" and pattern.search(" ".join(words_of(re.sub(r"\d+", " ", Path(entry["icon"]).stem)))):
             hits[f"{entry['kind']} file"].append((entry["set"], entry["icon"]))
     return hits
 
@@ -204,7 +204,7 @@ def main():
          for prefix, info in sorted(selection.infos.items()) if prefix in used}, ensure_ascii=False, indent=1) + "\n")
     print("chosen", collections.Counter(entry["kind"] for entry in entries), "dropped", dict(selection.dropped))
     print("by licence", collections.Counter((entry["kind"], entry["licence"]) for entry in entries))
-    for kind, found in audit(entries, sources.split, sources.concepts).items():
+    for kind, found in audit(entries, sources.split).items():
         print("AUDIT", kind, len(found), found[:12])
 
 
