@@ -8,12 +8,12 @@
 
 #include "attune/clip/prompts.h"
 #include "attune/images/preprocess.h"
+#include "attune/tensors/layers.h"
 #include "attune/tensors/tensor.h"
 #include "attune/text/tokenizer.h"
 
 namespace attune {
 
-enum class Activation { kGelu, kQuickGelu };
 /// Which row of the text tower is the text's: the first end token, or (early exports) the largest token id.
 enum class Pooling { kFirstEnd, kLargestId };
 
@@ -35,7 +35,7 @@ struct VisionConfig {
 };
 
 struct ClipConfig {
-  std::string name;               // as shown to users: the folder's name, or what the configuration says
+  std::string name;                // as shown to users: the folder's name, or what the configuration says
   std::int64_t joint_width = 512;  // d, the width of the joint space
   TextConfig text;
   VisionConfig vision;
@@ -90,7 +90,8 @@ struct LoadOptions {
   at::Device device = at::kCPU;
 };
 
-/// Reads a Hugging Face or OpenCLIP folder, or "pocket", the model that ships. Errors name the file and what is missing.
+/// Reads a Hugging Face or OpenCLIP folder, or "pocket", the model that ships. Errors name the file and what is
+/// missing.
 ClipModel load_model(const std::string& name_or_folder, const LoadOptions& options = {});
 
 /// Token ids of whole sentences as prompts whose prefix is the start token alone: [1, sentences]. Longer texts than the

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "attune/tensors/tensor.h"
@@ -30,6 +31,7 @@ struct LowRank {
   Tensor singular;  // [r] or undefined
   double scale = 1.0;
   double dropout = 0.0;
+  std::uint64_t dropout_key = 0;  // another key, another mask: change it with every step
   bool defined() const { return down.defined(); }
 };
 

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <vector>
+
+#include "attune/clip/prompts.h"
+#include "attune/tensors/layers.h"
+#include "attune/tensors/linear.h"
+
+namespace attune {
+
+/// One pre-norm block: x + out(attention(norm1 x)), then x + fc2(activation(fc1(norm2 x))). L is Linear (trains) or
+/// FrozenLinear; this is the only forward of a block in the project.
+template <class L>
+struct Block {
+  LayerNorm norm1, norm2;
+  L qkv;  // fused: rows of q, then of k, then of v
+  L out, fc1, fc2;
+};
+
+template <class L>
+struct Transformer {
+  std::vector<Block<L>> blocks;
+  std::int64_t heads = 1;
+  Activation activation = Activation::kGelu;
+};
+
+/// y + scale * up(singular * down(dropout(x))); y where the delta is undefined. x [rows, in], y [rows, out].
+Tensor add_low_rank(const Tensor& output, const Tensor& input, const LowRank& delta);
+
+/// Queries, keys and values [rows, 3 width] of rows [rows, width], with the tuning's deltas.
+template <class L>
+Tensor fused_qkv(const Block<L>& block, const Tensor& rows, const BlockTuning& tuning) {
+  const Tensor normal = block.norm1(rows);
+  Tensor fused = add_low_rank(block.qkv(normal), normal, tuning.qkv);
+  if (!tuning.q.defined() && !tuning.k.defined() && !tuning.v.defined()) return fused;
+  auto parts = fused.chunk(3, 1);
+  return at::cat({add_low_rank(parts[0], normal, tuning.q), add_low_rank(parts[1], normal, tuning.k),
+                  add_low_rank(parts[2], normal, tuning.v)},
+                 1);
+}
+
+/// The rest of a block for rows [rows, width], given what attention mixed for them [rows, width].
+template <class L>
+Tensor finish_block(const Block<L>& block, Activation activation, const Tensor& rows, const Tensor& mixed,
+                    const BlockTuning& tuning) {
+  const Tensor attended = rows + add_low_rank(block.out(mixed), mixed, tuning.out);
+  return attended + block.fc2(block.fc1.activated(block.norm2(attended), activation));
+}
+
+/// The tuning of a block; an empty one where the list is shorter.
+const BlockTuning& tuning_of(const Tuning& tuning, std::size_t block);
+
+/// Throws Error where a tuning has more entries than the tower has blocks, or tensors that do not fit its width.
+void check_tuning(const Tuning& tuning, std::size_t blocks, std::int64_t width, const char* tower);
+
+}  // namespace attune

@@ -1,0 +1,137 @@
+#include "attune/clip/vit.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "attune/base/error.h"
+
+namespace attune {
+namespace {
+
+/// [B, 3, size, size] -> [B, cells, 3 * patch * patch], in the order of a convolution's weights.
+Tensor patches_of(const Tensor& pixels, std::int64_t patch) {
+  const auto side = pixels.size(2) / patch;
+  return pixels.narrow(2, 0, side * patch)
+      .narrow(3, 0, side * patch)
+      .reshape({pixels.size(0), 3, side, patch, side, patch})
+      .permute({0, 2, 4, 1, 3, 5})
+      .reshape({pixels.size(0), side * side, 3 * patch * patch});
+}
+
+/// Where the tokens of a tuning stand in the sequence, once there are some.
+struct Inserted {
+  Place place = Place::kAtEnd;
+  std::int64_t count = 0;
+};
+
+void check_tokens(const BlockTuning& tuning, const Inserted& inserted, std::int64_t batch, std::size_t block) {
+  const auto where = fmt::format("image tower: tuning of block {}", block);
+  if (tuning.place == Place::kOverwriteAfterStart) {
+    throw Error(where + ": tokens stand after the class token or at the end, no other place is possible");
+  }
+  if (tuning.tokens.size(0) != 1 && tuning.tokens.size(0) != batch) {
+    throw Error(fmt::format("{}: expected tokens for 1 or {} images, found {}", where, batch, tuning.tokens.size(0)));
+  }
+  if (inserted.count > 0 && (tuning.tokens.size(1) != inserted.count || tuning.place != inserted.place)) {
+    throw Error(fmt::format("{}: expected {} tokens at the place of those before, found {}", where, inserted.count,
+                            tuning.tokens.size(1)));
+  }
+}
+
+/// The sequence [B, T, width] with the tuning's tokens at their place, instead of those that stand there already.
+Tensor insert(const Tensor& sequence, const BlockTuning& tuning, Inserted& inserted, std::size_t block) {
+  if (!tuning.tokens.defined() || tuning.tokens.size(1) == 0) return sequence;
+  check_tokens(tuning, inserted, sequence.size(0), block);
+  const Tensor tokens =
+      tuning.tokens.to(sequence.options()).expand({sequence.size(0), tuning.tokens.size(1), sequence.size(2)});
+  const auto own = sequence.size(1) - inserted.count;
+  const auto old = inserted.count;
+  inserted = {tuning.place, tokens.size(1)};
+  if (tuning.place == Place::kAtEnd) return at::cat({sequence.narrow(1, 0, own), tokens}, 1);
+  return at::cat({sequence.narrow(1, 0, 1), tokens, sequence.narrow(1, 1 + old, own - 1)}, 1);
+}
+
+/// Attention of a sequence of T rows a picture: fused [B * T, 3 width] -> [B * queries, width], for the first `queries`
+/// rows.
+Tensor attend_rows(const Tensor& fused, std::int64_t batch, std::int64_t heads, std::int64_t queries) {
+  const auto width = fused.size(1) / 3;
+  const auto parts = fused.view({batch, -1, 3, heads, width / heads}).permute({2, 0, 3, 1, 4}).unbind();
+  return attend(parts[0].narrow(2, 0, queries), parts[1], parts[2]).reshape({batch * queries, width});
+}
+
+template <class L>
+Tensor first_sequence(const VisionConfig& config, const VitWeights<L>& weights, const Tensor& pixels) {
+  const Tensor patches = weights.patch(patches_of(pixels, config.patch));
+  const Tensor first = weights.class_token.expand({pixels.size(0), 1, config.width});
+  return at::cat({first, patches}, 1) + weights.positions;
+}
+
+}  // namespace
+
+void check_pixels(const VisionConfig& config, const Tensor& pixels) {
+  const auto size = config.image_size;
+  if (!pixels.defined() || pixels.dim() != 4 || pixels.size(1) != 3 || pixels.size(2) != size ||
+      pixels.size(3) != size) {
+    throw Error(fmt::format("image tower: expected pixels [B, 3, {0}, {0}], found [{1}]", size,
+                            pixels.defined() ? fmt::format("{}", fmt::join(pixels.sizes(), ", ")) : ""));
+  }
+}
+
+template <class L>
+ImageFeatures encode_vit(const VisionConfig& config, const VitWeights<L>& weights, const Tensor& pixels,
+                         const Tuning& tuning, bool local) {
+  const auto& [blocks, heads, activation] = weights.transformer;
+  check_pixels(config, pixels);
+  check_tuning(tuning, blocks.size(), config.width, "image tower");
+  const auto batch = pixels.size(0);
+  const auto width = config.width;
+  Inserted inserted;
+  Tensor sequence = insert(first_sequence(config, weights, pixels), tuning_of(tuning, 0), inserted, 0);
+  sequence = weights.before(sequence);
+  for (std::size_t i = 0; i < blocks.size(); ++i) {
+    const auto& own = tuning_of(tuning, i);
+    if (i > 0) sequence = insert(sequence, own, inserted, i);
+    const auto length = sequence.size(1);
+    const auto kept = i + 1 == blocks.size() && !local ? 1 : length;
+    const Tensor rows = sequence.reshape({-1, width});
+    const Tensor mixed = attend_rows(fused_qkv(blocks[i], rows, own), batch, heads, kept);
+    const Tensor finished = sequence.narrow(1, 0, kept).reshape({-1, width});
+    sequence = finish_block(blocks[i], activation, finished, mixed, own).view({batch, kept, width});
+  }
+  ImageFeatures features;
+  features.global = weights.projection(weights.after(sequence.select(1, 0)));
+  if (local) {
+    const auto first = inserted.place == Place::kAfterClass ? 1 + inserted.count : 1;
+    const auto cells = weights.positions.size(0) - 1;
+    features.local = weights.projection(weights.after(sequence.narrow(1, first, cells)));
+  }
+  return features;
+}
+
+template ImageFeatures encode_vit(const VisionConfig&, const VitWeights<Linear>&, const Tensor&, const Tuning&, bool);
+template ImageFeatures encode_vit(const VisionConfig&, const VitWeights<FrozenLinear>&, const Tensor&, const Tuning&,
+                                  bool);
+
+namespace {
+
+class FrozenVit : public ImageTower {
+ public:
+  FrozenVit(const VisionConfig& config, VitWeights<FrozenLinear> weights)
+      : config_(config), weights_(std::move(weights)) {}
+  const VisionConfig& config() const override { return config_; }
+  ImageFeatures encode(const Tensor& pixels, const Tuning& tuning, bool local) const override {
+    return encode_vit(config_, weights_, pixels, tuning, local);
+  }
+
+ private:
+  VisionConfig config_;
+  VitWeights<FrozenLinear> weights_;
+};
+
+}  // namespace
+
+std::shared_ptr<const ImageTower> make_vit(const VisionConfig& config, VitWeights<FrozenLinear> weights) {
+  return std::make_shared<FrozenVit>(config, std::move(weights));
+}
+
+}  // namespace attune

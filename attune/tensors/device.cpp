@@ -1,0 +1,61 @@
+#include "attune/tensors/device.h"
+
+#include <charconv>
+#include <thread>
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <fmt/format.h>
+
+#include "attune/base/error.h"
+
+namespace attune {
+
+at::Device choose_device(std::string_view name) {
+  const std::int64_t count = at::hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
+  if (name == "cpu" || (name == "auto" && count == 0)) return at::kCPU;
+  if (name == "auto") return {at::kCUDA, 0};
+  int index = 0;
+  if (name.starts_with("cuda:")) {
+    const auto digits = name.substr(5);
+    const auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), index);
+    if (problem != std::errc() || end != digits.data() + digits.size()) index = -1;
+  } else if (name != "cuda") {
+    index = -1;
+  }
+  if (index < 0) throw UsageError(fmt::format("device: expected cpu, cuda, cuda:N or auto, found '{}'", name));
+  if (index >= count) {
+    throw UsageError(fmt::format("device: '{}' was asked for, but {} found", name,
+                                 count == 0 ? "no GPU is" : fmt::format("only {} GPU(s) are", count)));
+  }
+  return {at::kCUDA, static_cast<at::DeviceIndex>(index)};
+}
+
+at::ScalarType choose_precision(std::string_view name, at::Device device) {
+  if (name == "fp32") return at::kFloat;
+  if (name != "bf16" && name != "fp16") {
+    throw UsageError(fmt::format("precision: expected fp32, bf16 or fp16, found '{}'", name));
+  }
+  if (device.is_cuda()) return name == "bf16" ? at::kBFloat16 : at::kHalf;
+  if (name == "fp16") throw UsageError("precision: fp16 is for GPUs, the device is the CPU; use fp32");
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512bf16")) return at::kBFloat16;
+#endif
+  throw UsageError(
+      "precision: bf16 was asked for, but this processor has no bf16 instructions and would be several "
+      "times slower than with fp32");
+}
+
+void set_threads(int count) {
+  if (count < 0) throw UsageError(fmt::format("threads: expected 0 or more, found {}", count));
+  const int cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+  at::set_num_threads(count == 0 ? cores : count);
+}
+
+void flush_denormals() {
+  at::globalContext().setFlushDenormal(true);
+}
+
+}  // namespace attune

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <memory>
+
+#include "attune/tensors/layers.h"
+#include "attune/tensors/tensor.h"
+
+namespace attune {
+
+/// y = x W^T + b for x [..., in]; trains where its tensors require gradients.
+struct Linear {
+  Tensor weight;  // [out, in]
+  Tensor bias;    // [out] or undefined
+
+  Tensor operator()(const Tensor& input) const;
+  Tensor activated(const Tensor& input, Activation activation) const { return activate((*this)(input), activation); }
+};
+
+struct FrozenWeights;
+
+/// The same with weights that never train: the backward computes the gradient of the input only. On processors where
+/// that pays, the weights are packed on first use (once for the forward, once for the backward); the kernel is chosen
+/// in linear.cpp and nowhere else. Copies share their weights. Thread-safe.
+class FrozenLinear {
+ public:
+  FrozenLinear() = default;
+  explicit FrozenLinear(const Tensor& weight, const Tensor& bias = {});
+
+  Tensor operator()(const Tensor& input) const;
+  /// activate(y), in one kernel where no gradient is wanted.
+  Tensor activated(const Tensor& input, Activation activation) const;
+
+  const Tensor& weight() const;
+  const Tensor& bias() const;
+  bool defined() const { return weights_ != nullptr; }
+
+ private:
+  std::shared_ptr<FrozenWeights> weights_;
+};
+
+}  // namespace attune
