@@ -1,0 +1,87 @@
+#include "attune/evaluation/evaluate.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <numeric>
+#include <set>
+
+namespace attune {
+namespace {
+
+constexpr std::int64_t kSamplesAtOnce = 4096;
+
+bool tells_concepts(const std::vector<Sample>& samples) {
+  return std::any_of(samples.begin(), samples.end(), [](const Sample& sample) { return sample.held_out; });
+}
+
+}  // namespace
+
+Tensor scores_of(Classifier& classifier, Inputs& inputs) {
+  const Tensor& features = inputs.features(0);
+  std::vector<Tensor> parts;
+  for (std::int64_t first = 0; first < inputs.size(); first += kSamplesAtOnce) {
+    const std::int64_t count = std::min(kSamplesAtOnce, inputs.size() - first);
+    Batch batch{features.narrow(0, first, count), {}, {}};
+    batch.samples.resize(static_cast<std::size_t>(count));
+    std::iota(batch.samples.begin(), batch.samples.end(), first);
+    parts.push_back(classifier.logits(batch).to(at::kCPU));
+  }
+  return at::cat(parts);
+}
+
+Measurement measure_samples(const Tensor& scores, const std::vector<Sample>& samples, const Dataset& dataset) {
+  const auto count = static_cast<std::int64_t>(samples.size());
+  Truth truth;
+  truth.class_names = dataset.classes;
+  truth.labels = at::empty({count}, at::kLong);
+  const bool several_domains = dataset.domains.size() > 1;
+  const bool concepts = tells_concepts(samples);
+  if (several_domains) {
+    truth.domains = at::empty({count}, at::kLong);
+    truth.domain_names = dataset.domains;
+  }
+  if (concepts) {
+    truth.groups = at::empty({count}, at::kLong);
+    truth.group_names = {"seen", "held_out"};
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Sample& sample = samples[static_cast<std::size_t>(i)];
+    truth.labels.data_ptr<std::int64_t>()[i] = sample.label;
+    if (several_domains) truth.domains.data_ptr<std::int64_t>()[i] = sample.domain;
+    if (concepts) truth.groups.data_ptr<std::int64_t>()[i] = sample.held_out ? 1 : 0;
+  }
+  return measure(scores, truth);
+}
+
+std::vector<Example> example_answers(const Tensor& scores, const std::vector<Sample>& samples, const Dataset& dataset,
+                                     std::size_t count, std::uint64_t seed) {
+  const Tensor probabilities = scores.to(at::kDouble).softmax(1);
+  const std::vector<std::int64_t> answers = top_answers(scores);
+  std::vector<Example> examples;
+  std::set<std::int64_t> shown;
+  const std::vector<std::int64_t> order =
+      random_order(static_cast<std::int64_t>(samples.size()), seed, "examples of a report");
+  for (const bool new_classes_only : {true, false}) {
+    for (const std::int64_t i : order) {
+      if (examples.size() >= count) return examples;
+      const Sample& sample = samples[static_cast<std::size_t>(i)];
+      if (shown.contains(sample.label) == new_classes_only) continue;
+      if (new_classes_only) shown.insert(sample.label);
+      const auto answer = answers[static_cast<std::size_t>(i)];
+      examples.push_back({dataset.path_of(sample).string(), dataset.classes[static_cast<std::size_t>(sample.label)],
+                          dataset.classes[static_cast<std::size_t>(answer)], probabilities[i][answer].item<double>(),
+                          dataset.domains.empty() ? "" : dataset.domains[static_cast<std::size_t>(sample.domain)],
+                          answer == sample.label});
+    }
+  }
+  return examples;
+}
+
+double peak_memory_mb() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<double>(usage.ru_maxrss) / 1024.0;
+}
+
+}  // namespace attune
