@@ -199,6 +199,7 @@ struct Tokenizer::Tables {
     for (const AddedToken& token : vocabulary.added) {
       if (token.text == kStartToken) start = token.id;
       if (token.text == kEndToken) end = token.id;
+      if (token.normalised) normal_spelling.emplace(token.id, normalise(token.text));
     }
     if (start < 0 || end < 0) throw Error("Tokenizer: expected a vocabulary with <|startoftext|> and <|endoftext|>");
     byte_ids.fill(vocabulary.unknown);
@@ -231,8 +232,9 @@ struct Tokenizer::Tables {
   MergeTable merges;
   TokenFinder raw;
   TokenFinder normalised;
-  std::array<std::int32_t, 256> byte_ids;       // of a byte inside a word
-  std::array<std::int32_t, 256> last_byte_ids;  // of a byte that ends a word
+  std::array<std::int32_t, 256> byte_ids;                         // of a byte inside a word
+  std::array<std::int32_t, 256> last_byte_ids;                    // of a byte that ends a word
+  std::unordered_map<std::int64_t, std::string> normal_spelling;  // of added tokens, as the fast tokenizer decodes them
   std::int32_t start = -1;
   std::int32_t end = -1;
 };
@@ -261,7 +263,10 @@ std::vector<std::int64_t> Tokenizer::encode(std::string_view text) const {
 
 std::string Tokenizer::decode(const std::vector<std::int64_t>& ids) const {
   std::string bytes;
-  for (const std::int64_t id : ids) append_bytes(token(id), bytes);
+  for (const std::int64_t id : ids) {
+    const auto respelled = tables_->normal_spelling.find(id);
+    append_bytes(respelled == tables_->normal_spelling.end() ? token(id) : respelled->second, bytes);
+  }
   const std::string text = replace_ill_formed(bytes);
   std::string spaced;
   for (std::size_t at = 0; at < text.size();) {
