@@ -71,9 +71,10 @@ int sensible_digits(std::int64_t count) {
 
 std::string html_table(const Table& table) {
   const auto classes = [](const Column& column) {
-    std::string names = column.numeric ? "num" : "";
-    if (column.only_wide) names += names.empty() ? "wide" : " wide";
-    return names.empty() ? names : " class=\"" + names + "\"";
+    std::string names = column.style_class;
+    if (column.numeric) names += " num";
+    if (column.only_wide) names += " wide";
+    return names.empty() ? names : " class=\"" + names.substr(names.front() == ' ' ? 1 : 0) + "\"";
   };
   std::string html =
       fmt::format("<table class=\"{}\"><caption>{}</caption>\n<thead><tr>", table.style_class, escape(table.caption));

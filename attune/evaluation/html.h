@@ -27,6 +27,7 @@ struct Column {
   bool numeric = false;
   bool only_wide = false;      // left out on narrow screens
   std::string sort_hint = {};  // "number" or "text": can be sorted by this column
+  std::string style_class = {};
 };
 struct Cell {
   std::string html;
