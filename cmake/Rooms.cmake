@@ -5,8 +5,10 @@ if(ATTUNE_TENSORS)
   file(WRITE ${CMAKE_BINARY_DIR}/torch_pch.cpp "")
   add_library(attune_torch STATIC ${CMAKE_BINARY_DIR}/torch_pch.cpp)
   target_link_libraries(attune_torch PUBLIC attune_flags Threads::Threads attune_libtorch)
-  # Some libraries ask for -pthread; a precompiled header must be made with the flags of its users.
-  target_compile_options(attune_torch PUBLIC -pthread)
+  # Some libraries ask for -pthread, programs for -fPIE; a precompiled header must be made with the flags of its users.
+  target_compile_options(attune_torch PUBLIC -pthread -fPIC)
+  # LibTorch brings headers of its own fmt, which hide the installed ones and belong to no library we link.
+  target_compile_definitions(attune_torch PUBLIC FMT_HEADER_ONLY=1)
   target_precompile_headers(attune_torch PRIVATE <ATen/ATen.h> <torch/csrc/autograd/custom_function.h>
     <torch/csrc/autograd/autograd.h> <nlohmann/json.hpp> <fmt/format.h> <filesystem> <functional> <map> <memory>
     <optional> <span> <string> <vector>)
