@@ -1,9 +1,9 @@
 #include "attune/base/json.h"
 
-#include <fmt/format.h>
-
 #include <string>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
@@ -74,6 +74,33 @@ bool fits(const Json& value) {
 
 }  // namespace
 
+bool is_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto byte = [&](std::size_t at) { return static_cast<unsigned char>(text[at]); };
+    const unsigned char first = byte(i);
+    const std::size_t length = first < 0x80   ? 1
+                               : first < 0xc2 ? 0
+                               : first < 0xe0 ? 2
+                               : first < 0xf0 ? 3
+                               : first < 0xf5 ? 4
+                                              : 0;
+    if (length == 0 || length > text.size() - i) return false;
+    for (std::size_t j = 1; j < length; ++j) {
+      if ((byte(i + j) & 0xc0) != 0x80) return false;
+    }
+    // Overlong forms, surrogates, and what lies beyond U+10FFFF.
+    if (length > 2) {
+      const unsigned char second = byte(i + 1);
+      if ((first == 0xe0 && second < 0xa0) || (first == 0xed && second > 0x9f) || (first == 0xf0 && second < 0x90) ||
+          (first == 0xf4 && second > 0x8f)) {
+        return false;
+      }
+    }
+    i += length;
+  }
+  return true;
+}
+
 Json parse_json(std::string_view text, std::string_view name) {
   check_depth(text, name);
   try {
@@ -87,7 +114,9 @@ Json read_json(const std::filesystem::path& path, std::uint64_t limit) {
   return parse_json(read_file(path, limit), path.string());
 }
 
-void write_json(const std::filesystem::path& path, const Json& value) { write_file(path, value.dump(2) + "\n"); }
+void write_json(const std::filesystem::path& path, const Json& value) {
+  write_file(path, value.dump(2) + "\n");
+}
 
 template <class T>
 T json_at(const Json& object, std::string_view key, std::string_view where) {

@@ -2,14 +2,18 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+
+#include <nlohmann/json.hpp>
 
 namespace attune {
 
 /// JSON with the keys in the order in which they were written.
 using Json = nlohmann::ordered_json;
+
+/// Whether a text is UTF-8, as JSON strings must be.
+bool is_utf8(std::string_view text);
 
 /// Parses a text; `name` (usually the file's path) is named in the error. Nesting deeper than 64 is refused.
 Json parse_json(std::string_view text, std::string_view name);

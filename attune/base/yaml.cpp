@@ -89,15 +89,6 @@ std::optional<Json> plain_scalar(const std::string& text) {
   return Json(text);
 }
 
-bool valid_utf8(const std::string& text) {
-  try {
-    static_cast<void>(Json(text).dump());
-    return true;
-  } catch (const Json::exception&) {
-    return false;
-  }
-}
-
 /// Builds JSON from the events of a YAML text, so that limits hold before anything is built.
 class Builder : public YAML::EventHandler {
  public:
@@ -119,7 +110,7 @@ class Builder : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
                 const std::string& text) override {
     check_tag(mark, tag);
-    if (!valid_utf8(text)) refuse(mark, "expected UTF-8");
+    if (!is_utf8(text)) refuse(mark, "expected UTF-8");
     if (wants_key()) {
       Level& level = stack_.back();
       if (text == "<<" && tag != "!") refuse(mark, "merge keys are not supported");
