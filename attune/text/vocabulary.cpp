@@ -1,7 +1,8 @@
 #include "attune/text/vocabulary.h"
 
 #include <algorithm>
-#include <unordered_map>
+#include <bit>
+#include <functional>
 #include <unordered_set>
 
 #include <fmt/format.h>
@@ -12,8 +13,6 @@
 
 namespace attune {
 namespace {
-
-using Index = std::unordered_map<std::string_view, std::int32_t>;
 
 ByteAlphabet make_byte_alphabet() {
   ByteAlphabet alphabet;
@@ -52,22 +51,47 @@ void place_entries(std::vector<std::pair<std::string, std::int64_t>>& entries, V
   }
 }
 
-Index index_tokens(const std::vector<std::string>& tokens, const std::string& where) {
-  Index index;
-  index.reserve(tokens.size());
-  for (std::size_t id = 0; id < tokens.size(); ++id) {
-    if (!index.emplace(tokens[id], static_cast<std::int32_t>(id)).second) {
-      throw Error(fmt::format("{}: expected each entry once, found {} twice", where, shown(tokens[id])));
+/// Ids by entry, by open addressing: a tokenizer of CLIP's size asks 150,000 times while it loads.
+class TokenIndex {
+ public:
+  TokenIndex(const std::vector<std::string>& tokens, const std::string& where)
+      : tokens_(tokens), where_(where), slots_(std::bit_ceil(2 * tokens.size() + 2)) {
+    for (std::size_t id = 0; id < tokens.size(); ++id) {
+      Slot& slot = slots_[place(tokens[id], hash(tokens[id]))];
+      if (slot.id >= 0)
+        throw Error(fmt::format("{}: expected each entry once, found {} twice", where, shown(tokens[id])));
+      slot = {hash(tokens[id]), static_cast<std::int32_t>(id)};
     }
   }
-  return index;
-}
 
-std::int32_t find(const Index& index, std::string_view token, std::string_view what, const std::string& where) {
-  const auto found = index.find(token);
-  if (found == index.end()) throw Error(fmt::format("{}: expected {} {} in the vocabulary", where, what, shown(token)));
-  return found->second;
-}
+  /// Throws Error that says `what` the missing entry is.
+  std::int32_t at(std::string_view token, std::string_view what) const {
+    const Slot& slot = slots_[place(token, hash(token))];
+    if (slot.id < 0) throw Error(fmt::format("{}: expected {} {} in the vocabulary", where_, what, shown(token)));
+    return slot.id;
+  }
+
+ private:
+  struct Slot {
+    std::uint32_t hash = 0;
+    std::int32_t id = -1;
+  };
+
+  static std::uint32_t hash(std::string_view token) {
+    return static_cast<std::uint32_t>(std::hash<std::string_view>{}(token));
+  }
+  std::size_t place(std::string_view token, std::uint32_t hash) const {
+    std::size_t at = hash & (slots_.size() - 1);
+    while (slots_[at].id >= 0 && (slots_[at].hash != hash || tokens_[slots_[at].id] != token)) {
+      at = (at + 1) & (slots_.size() - 1);
+    }
+    return at;
+  }
+
+  const std::vector<std::string>& tokens_;
+  const std::string& where_;
+  std::vector<Slot> slots_;
+};
 
 }  // namespace
 
@@ -80,21 +104,21 @@ Vocabulary make_vocabulary(std::vector<std::pair<std::string, std::int64_t>> ent
                            std::vector<AddedToken> added, const std::string& unknown, const std::string& where) {
   Vocabulary vocabulary;
   place_entries(entries, vocabulary, where);
-  const Index index = index_tokens(vocabulary.tokens, where);
+  const TokenIndex index(vocabulary.tokens, where);
   vocabulary.merges.reserve(merges.size());
   std::string joined;
   for (const auto& [left, right] : merges) {
     joined.assign(left).append(right);
-    vocabulary.merges.push_back({find(index, left, "the merged", where), find(index, right, "the merged", where),
-                                 find(index, joined, "the merge", where)});
+    vocabulary.merges.push_back(
+        {index.at(left, "the merged"), index.at(right, "the merged"), index.at(joined, "the merge")});
   }
   for (const std::string_view special : {kStartToken, kEndToken}) {
-    const std::int32_t id = find(index, special, "the special token", where);
+    const std::int32_t id = index.at(special, "the special token");
     const bool known = std::any_of(added.begin(), added.end(), [&](const AddedToken& t) { return t.text == special; });
     if (!known) added.push_back({std::string(special), id, false});
   }
   vocabulary.added = std::move(added);
-  if (!unknown.empty()) vocabulary.unknown = find(index, unknown, "the unknown token", where);
+  if (!unknown.empty()) vocabulary.unknown = index.at(unknown, "the unknown token");
   return vocabulary;
 }
 

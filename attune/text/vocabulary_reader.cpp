@@ -153,6 +153,7 @@ Vocabulary read_tokenizer_json(const fs::path& path) {
   const std::string where = path.string();
   VocabularyJson file = parse_tokenizer_json(read_file(path, kFileLimit), where);
   check_rules(file.rest, where);
+  if (file.entries.empty()) throw Error(fmt::format("{}: expected \"vocab\" to be an object of ids", where));
   if (!file.merges.empty() && !file.merge_lines.empty()) {
     throw Error(fmt::format("{}: expected merges of one form, found lists and texts", where));
   }
