@@ -58,6 +58,7 @@ Image decode_webp(std::span<const std::byte> bytes, std::string_view name, const
   if (WebPGetFeatures(file.data(), file.size(), &features) != VP8_STATUS_OK) {
     fail_decoding(name, "broken WebP: the header cannot be read");
   }
+  if (little_endian(file, 4, 4) > file.size() - 8) fail_decoding(name, "broken WebP: the data ends early");
   Frame frame{0, 0, static_cast<std::uint32_t>(features.width), static_cast<std::uint32_t>(features.height), file};
   if (features.has_animation != 0) {
     frame = first_frame(file, name);

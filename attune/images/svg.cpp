@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cairo.h>
 #include <cctype>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -130,7 +131,8 @@ AlphaImage render_svg(std::string_view svg, int width, int height, std::string_v
   if (svg.empty() || svg.size() > kMostBytes) {
     fail(name, fmt::format("expected an SVG text of 1 to {} bytes, found {}", kMostBytes, svg.size()));
   }
-  if (view && !(view->width > 0 && view->height > 0)) {
+  if (view && !(view->width > 0 && view->height > 0 && std::isfinite(view->width + view->height) &&
+                std::isfinite(view->x + view->y))) {
     fail(name, fmt::format("expected a view box with an area, found {} x {}", view->width, view->height));
   }
   refuse_outside_references(svg, name);
