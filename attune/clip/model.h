@@ -75,6 +75,7 @@ struct ClipModel {
   std::shared_ptr<const TextTower> text;    // null where only the image side was loaded
   std::shared_ptr<const ImageTower> image;  // null where only the text side was loaded
   double logit_scale = 100.0;               // exp of the stored parameter
+  at::Device device = at::kCPU;             // where the weights lie
   std::filesystem::path folder;
 
   /// SHA-256 over the weight files; adapters remember it. Computed on the first call.

@@ -1,10 +1,10 @@
 #include "attune/evaluation/evaluate.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <numeric>
 #include <set>
+
+#include <sys/resource.h>
 
 namespace attune {
 namespace {

@@ -1,9 +1,9 @@
 #include "attune/optim/settings.h"
 
-#include <fmt/format.h>
-
 #include <cmath>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 
@@ -57,11 +57,12 @@ OptimSettings::OptimSettings(const Config& config)
       weight_decay(at_least(config, "optim.weight_decay", 0)),
       clip_norm(at_least(config, "optim.clip_norm", 0)),
       batch_size(static_cast<std::int64_t>(at_least(config, "batch_size", 1))) {
-  schedule.kind = chosen<Schedule::Kind>(config, "optim.schedule",
-                                         {{"cosine", Schedule::Kind::kCosine}, {"constant", Schedule::Kind::kConstant}});
-  schedule.warmup = chosen<Schedule::Warmup>(
-      config, "optim.warmup",
-      {{"none", Schedule::Warmup::kNone}, {"constant", Schedule::Warmup::kConstant}, {"linear", Schedule::Warmup::kLinear}});
+  schedule.kind = chosen<Schedule::Kind>(
+      config, "optim.schedule", {{"cosine", Schedule::Kind::kCosine}, {"constant", Schedule::Kind::kConstant}});
+  schedule.warmup = chosen<Schedule::Warmup>(config, "optim.warmup",
+                                             {{"none", Schedule::Warmup::kNone},
+                                              {"constant", Schedule::Warmup::kConstant},
+                                              {"linear", Schedule::Warmup::kLinear}});
   schedule.base = at_least(config, "optim.lr", 0);
   schedule.warmup_rate = at_least(config, "optim.warmup_lr", 0);
   schedule.warmup_epochs = static_cast<int>(at_least(config, "optim.warmup_epochs", 0));

@@ -27,6 +27,8 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
   add(all, "learner.", checkpoint.learner);
   add(all, "stage.", checkpoint.stage_state);
   add(all, "best.", checkpoint.best);
+  Json sums = Json::object();
+  for (const auto& [name, sum] : checkpoint.sums) sums[name] = sum;
   const Json position = {{"stage", checkpoint.stage},
                          {"epoch", checkpoint.epoch},
                          {"step", checkpoint.step},
@@ -34,6 +36,7 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
                          {"log_bytes", checkpoint.log_bytes},
                          {"best_epoch", checkpoint.best_epoch},
                          {"best_accuracy", checkpoint.best_accuracy},
+                         {"sums", sums},
                          {"fingerprint", checkpoint.fingerprint}};
   save_tensors(path, all, {{"attune.checkpoint", position.dump()}});
 }
@@ -42,7 +45,8 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
   const SafetensorsFile file(path);
   const auto position = file.metadata().find("attune.checkpoint");
   if (position == file.metadata().end()) {
-    throw Error(fmt::format("{}: expected a checkpoint (metadata \"attune.checkpoint\"), found another file", path.string()));
+    throw Error(
+        fmt::format("{}: expected a checkpoint (metadata \"attune.checkpoint\"), found another file", path.string()));
   }
   const Json json = parse_json(position->second, path.string());
   const std::string where = path.string();
@@ -54,6 +58,10 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
   checkpoint.log_bytes = static_cast<std::uint64_t>(json_at<std::int64_t>(json, "log_bytes", where));
   checkpoint.best_epoch = json_at<std::int64_t>(json, "best_epoch", where);
   checkpoint.best_accuracy = json_at<double>(json, "best_accuracy", where);
+  const Json sums = json_at<Json>(json, "sums", where);
+  for (const auto& [name, value] : sums.items()) {
+    checkpoint.sums.emplace_back(name, json_at<double>(sums, name, where));
+  }
   checkpoint.fingerprint = json_at<std::string>(json, "fingerprint", where);
   const TensorMap all = load_tensors(path);
   checkpoint.learner = take(all, "learner.");

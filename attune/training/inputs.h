@@ -8,14 +8,20 @@
 
 #include "attune/base/log.h"
 #include "attune/clip/model.h"
+#include "attune/data/content_ids.h"
 #include "attune/data/dataset.h"
 #include "attune/training/views.h"
 
 namespace attune {
 
+class FeatureCache;
+
+/// Thrown where a stop was asked for while features were computed; what was computed is in the cache.
+struct Stopped {};
+
 struct InputOptions {
   std::filesystem::path cache;  // folder of the feature cache; empty: nothing is kept on disk
-  int loader_threads = 1;
+  int loader_threads = 1;  // beside those of the image tower, which wait for pictures only in the first batch
   bool skip_broken = false;
   Augmentation augmentation;
   std::uint64_t seed = 1;  // of the random views
@@ -40,13 +46,19 @@ class Inputs {
   std::int64_t computed() const { return computed_; }
 
  private:
+  void collect_labels();
   Tensor compute(std::int64_t view);
+  void encode(std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features, FeatureCache* cache,
+              const std::vector<ContentId>& ids);
+  /// Under skip_broken: takes broken pictures out of the samples and of every view.
+  void drop(const std::vector<bool>& broken, Tensor& features, const std::vector<std::string>& reasons);
 
   std::shared_ptr<const ClipModel> model_;
-  std::vector<std::filesystem::path> paths_;
+  std::filesystem::path root_;
   std::vector<Sample> samples_;
   Tensor labels_;
   InputOptions options_;
+  std::shared_ptr<ContentIds> known_;
   std::map<std::int64_t, Tensor> views_;
   std::int64_t computed_ = 0;
 };

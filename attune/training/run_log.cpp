@@ -19,7 +19,9 @@ RunLog::RunLog(const std::filesystem::path& path, std::uint64_t keep) : path_(pa
   if (!out_) throw Error(fmt::format("cannot write {}", path.string()));
 }
 
-void RunLog::write(const Json& line) { out_ << line.dump() << '\n'; }
+void RunLog::write(const Json& line) {
+  out_ << line.dump() << '\n';
+}
 
 std::uint64_t RunLog::flush() {
   out_.flush();

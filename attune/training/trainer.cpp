@@ -1,9 +1,9 @@
 #include "attune/training/trainer.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
@@ -109,8 +109,6 @@ class Run {
     EpochBatches batches(training_, settings_.views, run_.seed, epoch);
     stage.begin_epoch(epoch);
     const std::int64_t steps = steps_an_epoch(stage);
-    const bool whole = position_.step == 0;
-    Losses sums;
     for (; position_.step < steps;) {
       if (stop_requested()) {
         save(&stage);
@@ -120,18 +118,19 @@ class Run {
       const Losses losses = stage.step(batches);
       ++position_.step;
       ++position_.total_steps;
-      log_step(stage, losses, sums);
+      log_step(stage, losses);
       if (position_.step < steps && Clock::now() - last_save_ > run_.checkpoint_interval) save(&stage);
     }
     if (settings_.views.kind == ViewPlan::Kind::kAugmented) training_.forget(settings_.views.view(run_.seed, epoch, 0));
-    position_.step = 0;
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    finish_epoch(stage, sums, whole ? steps : 0, seconds);
+    finish_epoch(stage, steps, seconds);
     return true;
   }
 
-  void log_step(const Stage& stage, const Losses& losses, Losses& sums) {
-    Json line = {{"kind", "step"}, {"stage", stage.name()}, {"epoch", position_.epoch}, {"step", position_.total_steps}};
+  void log_step(const Stage& stage, const Losses& losses) {
+    Losses& sums = position_.sums;
+    Json line = {
+        {"kind", "step"}, {"stage", stage.name()}, {"epoch", position_.epoch}, {"step", position_.total_steps}};
     for (std::size_t i = 0; i < losses.size(); ++i) {
       line[losses[i].first] = losses[i].second;
       events_->add_scalar(stage.name() + "/" + losses[i].first, position_.total_steps, losses[i].second);
@@ -141,17 +140,17 @@ class Run {
     line["lr"] = stage.learning_rate();
     log_->write(line);
     if (run_.progress != nullptr) {
-      run_.progress->update(position_.total_steps, planned_steps_,
-                            fmt::format("{} epoch {}, loss {:.3f}", stage.name(), position_.epoch + 1, losses[0].second));
+      run_.progress->update(
+          position_.total_steps, planned_steps_,
+          fmt::format("{} epoch {}, loss {:.3f}", stage.name(), position_.epoch + 1, losses[0].second));
     }
   }
 
-  /// `steps` 0: the epoch began before a resume, so that its means are not known.
-  void finish_epoch(Stage& stage, const Losses& sums, std::int64_t steps, double seconds) {
+  void finish_epoch(Stage& stage, std::int64_t steps, double seconds) {
     Json line = {{"kind", "epoch"}, {"stage", stage.name()}, {"epoch", position_.epoch}};
-    if (steps > 0) {
-      for (const auto& [name, sum] : sums) line[name] = sum / static_cast<double>(steps);
-    }
+    for (const auto& [name, sum] : position_.sums) line[name] = sum / static_cast<double>(steps);
+    position_.sums.clear();
+    position_.step = 0;
     line["lr"] = stage.learning_rate();
     if (validation_ != nullptr && settings_.selection == TrainSettings::Selection::kValidation) {
       const double measured = accuracy(classifier_, *validation_);
@@ -183,9 +182,10 @@ class Run {
   void restore() {
     Checkpoint saved = load_checkpoint(checkpoint_path_);
     if (saved.fingerprint != run_.fingerprint) {
-      throw UsageError(fmt::format("--resume: {} was written by a run with another configuration, model or split; use "
-                                   "the same options, or another --out",
-                                   checkpoint_path_.string()));
+      throw UsageError(
+          fmt::format("--resume: {} was written by a run with another configuration, model or split; use "
+                      "the same options, or another --out",
+                      checkpoint_path_.string()));
     }
     position_ = std::move(saved);
     classifier_.load_state(position_.learner);

@@ -1,8 +1,8 @@
 #include "attune/training/views.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 
@@ -10,8 +10,9 @@ namespace attune {
 
 Schema ViewPlan::schema() {
   return {
-      {"views.kind", "augmented", "augmented (a new random view every epoch), cached (a few random views and the centre "
-                                  "view, computed once) or centre"},
+      {"views.kind", "augmented",
+       "augmented (a new random view every epoch), cached (a few random views and the centre "
+       "view, computed once) or centre"},
       {"views.count", 4, "random views a sample where they are cached"},
       {"views.smallest", 0.08, "smallest area of a random crop, as a share of the picture"},
       {"views.largest", 1.0, "largest area of a random crop"},
@@ -33,8 +34,9 @@ ViewPlan::ViewPlan(const Config& config) : count(config.integer("views.count")) 
   if (count < 1) throw UsageError(fmt::format("views.count: expected at least 1, found {}", count));
   augmentation = {config.number("views.smallest"), config.number("views.largest"), config.number("views.flip")};
   if (!(0 < augmentation.smallest && augmentation.smallest <= augmentation.largest && augmentation.largest <= 1)) {
-    throw UsageError(fmt::format("views.smallest, views.largest: expected 0 < smallest <= largest <= 1, found {} and {}",
-                                 augmentation.smallest, augmentation.largest));
+    throw UsageError(
+        fmt::format("views.smallest, views.largest: expected 0 < smallest <= largest <= 1, found {} and {}",
+                    augmentation.smallest, augmentation.largest));
   }
   if (!(0 <= augmentation.flip && augmentation.flip <= 1)) {
     throw UsageError(fmt::format("views.flip: expected a probability, found {}", augmentation.flip));
@@ -59,7 +61,8 @@ std::int64_t ViewPlan::view(std::uint64_t seed, std::int64_t epoch, std::int64_t
       return epoch + 1;
     case Kind::kCached:
       return static_cast<std::int64_t>(
-          KeyedRandom(seed, "view of sample", static_cast<std::uint64_t>(epoch) << 32 | static_cast<std::uint64_t>(sample))
+          KeyedRandom(seed, "view of sample",
+                      static_cast<std::uint64_t>(epoch) << 32 | static_cast<std::uint64_t>(sample))
               .below(static_cast<std::uint64_t>(count + 1)));
     case Kind::kCentre:
       break;

@@ -1,0 +1,3 @@
+#include "attune/cli/program.h"
+
+int main(int count, char** arguments) { return attune::run_program(count, arguments); }

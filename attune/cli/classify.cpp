@@ -1,0 +1,103 @@
+#include "attune/cli/classify.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "attune/base/files.h"
+#include "attune/evaluation/evaluate.h"
+
+namespace attune {
+namespace {
+
+constexpr std::size_t kExamples = 32;
+
+std::string percent(double share) { return std::isnan(share) ? "-" : fmt::format("{:.1f}", 100 * share); }
+
+const Accuracy* find(const std::vector<NamedAccuracy>& list, const std::string& name) {
+  const auto found = std::find_if(list.begin(), list.end(), [&](const NamedAccuracy& one) { return one.name == name; });
+  return found == list.end() ? nullptr : &found->accuracy;
+}
+
+std::string floor_text(const Results& results, const std::string& domain, const std::string& group) {
+  if (!results.floors) return "";
+  const auto of_domain = results.floors->acc1.find(domain);
+  if (of_domain == results.floors->acc1.end()) return "";
+  const auto of_group = of_domain->second.find(group);
+  return of_group == of_domain->second.end() ? "" : percent(of_group->second);
+}
+
+}  // namespace
+
+void add_picture_options(CLI::App& verb, PictureOptions& options) {
+  verb.add_flag("--skip-broken", options.skip_broken, "leave broken pictures out, with a warning, instead of stopping");
+  verb.add_flag("--no-cache", options.no_cache, "neither read nor write the feature cache");
+}
+
+InputOptions input_options(const Common& common, const PictureOptions& pictures, Progress* progress) {
+  InputOptions options;
+  if (!pictures.no_cache) options.cache = cache_folder() / "features";
+  options.skip_broken = pictures.skip_broken;
+  options.seed = common.seed;
+  options.progress = progress;
+  return options;
+}
+
+std::unique_ptr<Classifier> zero_shot(std::shared_ptr<const ClipModel> model, const ClassNames& classes,
+                                      const std::string& templates) {
+  const Method& method = find_method("zero_shot");
+  Config config(method.schema);
+  config.set("templates", Json(templates), "--templates");
+  return method.make(std::move(model), classes, config, 0);
+}
+
+Results measure_classifier(const Common& common, const ClipModel& model, const Dataset& dataset, Inputs& inputs,
+                           Classifier& classifier, const std::string& method) {
+  const Tensor scores = scores_of(classifier, inputs);
+  Results results;
+  results.dataset = dataset.name;
+  results.model = model.config.name;
+  results.pretrained = model.weight_hash();
+  results.method = method;
+  results.seed = static_cast<std::int64_t>(common.seed);
+  results.version = version();
+  results.classes = dataset.classes;
+  if (dataset.domains.size() > 1) results.domains = dataset.domains;
+  results.measured = measure_samples(scores, inputs.samples(), dataset);
+  results.examples = example_answers(scores, inputs.samples(), dataset, kExamples, common.seed);
+  results.peak_memory_mb = peak_memory_mb();
+  return results;
+}
+
+std::string summary_table(const Results& results) {
+  const bool compared = results.zero_shot.has_value();
+  const bool floored = results.floors.has_value();
+  std::string table = fmt::format("{:<26}{:>9}", "", "pictures");
+  if (floored) table += fmt::format("{:>9}", "floor");
+  if (compared) table += fmt::format("{:>12}", "zero-shot");
+  table += fmt::format("{:>12}\n", results.method);
+  const auto line = [&](const std::string& name, const Accuracy& now, const Accuracy* before, const std::string& floor) {
+    table += fmt::format("{:<26}{:>9}", name, now.count);
+    if (floored) table += fmt::format("{:>9}", floor);
+    if (compared) table += fmt::format("{:>12}", before == nullptr ? "" : percent(before->acc1));
+    table += fmt::format("{:>12}\n", percent(now.acc1));
+  };
+  for (std::size_t d = 0; d < results.measured.per_domain.size(); ++d) {
+    const DomainAccuracy& domain = results.measured.per_domain[d];
+    const DomainAccuracy* before = compared ? &results.zero_shot->per_domain[d] : nullptr;
+    if (domain.groups.empty()) line(domain.name, domain.accuracy, before ? &before->accuracy : nullptr, floor_text(results, domain.name, "all"));
+    for (const NamedAccuracy& group : domain.groups) {
+      if (group.accuracy.count == 0) continue;
+      const std::string words = group.name == "held_out" ? "held-out concepts" : "seen concepts";
+      line(domain.name + ", " + words, group.accuracy, before ? find(before->groups, group.name) : nullptr,
+           floor_text(results, domain.name, group.name));
+    }
+  }
+  const Accuracy all{results.measured.count, results.measured.metrics.acc1};
+  const Accuracy before = compared ? Accuracy{results.zero_shot->count, results.zero_shot->metrics.acc1} : Accuracy{};
+  line("all", all, compared ? &before : nullptr, floor_text(results, "all", "all"));
+  return table;
+}
+
+}  // namespace attune

@@ -1,0 +1,138 @@
+#include "attune/cli/common.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+
+#include "attune/base/error.h"
+#include "attune/tensors/device.h"
+
+#ifndef ATTUNE_VERSION
+#error "ATTUNE_VERSION is set by the build"
+#endif
+
+namespace attune {
+namespace {
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<std::int64_t>(seconds + 0.5);
+  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} s", whole);
+}
+
+/// A line that is drawn again in place, at most ten times a second.
+class Bar final : public Progress {
+ public:
+  explicit Bar(std::string title) : title_(std::move(title)) {}
+  ~Bar() override { Bar::finish(); }
+
+  void update(std::int64_t done, std::int64_t total, std::string_view note) override {
+    const auto now = Clock::now();
+    if (drawn_ && done != total && now - last_ < std::chrono::milliseconds(100)) return;
+    if (!drawn_) {
+      begin_ = now;
+      first_ = done;
+    }
+    drawn_ = true;
+    last_ = now;
+    const double seconds = std::chrono::duration<double>(now - begin_).count();
+    const double rate = seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;
+    std::string line = fmt::format("{}  ", title_);
+    if (total > 0) {
+      const auto filled = static_cast<std::size_t>(24 * done / total);
+      std::string bar;
+      for (std::size_t i = 0; i < 24; ++i) bar += i < filled ? "█" : "░";
+      line += fmt::format("{} {}/{}", bar, done, total);
+      if (rate > 0 && done < total) {
+        line += fmt::format("  {:.3g}/s, {} left", rate, duration(static_cast<double>(total - done) / rate));
+      }
+    } else {
+      line += fmt::format("{}", done);
+      if (rate > 0) line += fmt::format("  {:.3g}/s", rate);
+    }
+    if (!note.empty()) line += fmt::format("  {}", note);
+    std::fprintf(stderr, "\r\033[K%s", line.c_str());
+    std::fflush(stderr);
+  }
+
+  void finish() override {
+    if (drawn_) std::fputs("\r\033[K", stderr);
+    drawn_ = false;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::string title_;
+  bool drawn_ = false;
+  Clock::time_point begin_, last_;
+  std::int64_t first_ = 0;
+};
+
+}  // namespace
+
+void add_common(CLI::App& verb, Common& common) {
+  verb.add_option("--seed", common.seed, "seed of everything random")->capture_default_str()->group("Everywhere");
+  verb.add_option("--device", common.device, "cpu, cuda, cuda:N or auto")->capture_default_str()->group("Everywhere");
+  verb.add_option("--precision", common.precision, "fp32, the reference")->capture_default_str()->group("Everywhere");
+  verb.add_option("--threads", common.threads, "threads of the arithmetic; 0: all cores")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber)
+      ->group("Everywhere");
+  verb.add_flag("--quiet", common.quiet, "no progress and no messages, only results and errors")->group("Everywhere");
+  verb.add_flag("--json", common.json, "JSON lines on standard output")->group("Everywhere");
+}
+
+void prepare(const Common& common) {
+  const at::Device device = choose_device(common.device);
+  if (common.precision != "fp32") {
+    throw UsageError(fmt::format("--precision: expected fp32, found \"{}\"", common.precision));
+  }
+  set_threads(common.threads);
+  flush_denormals();
+  if (device.is_cuda()) say(common, fmt::format("device: {}", device.str()));
+}
+
+std::unique_ptr<Progress> make_progress(const Common& common, const std::string& title) {
+  if (common.quiet || ::isatty(STDERR_FILENO) == 0 || std::getenv("NO_COLOR") != nullptr) return nullptr;
+  return std::make_unique<Bar>(title);
+}
+
+void say(const Common& common, const std::string& text) {
+  if (!common.quiet) fmt::print(common.json ? stderr : stdout, "{}\n", text);
+}
+
+void print_json(const Json& value) {
+  fmt::print("{}\n", value.dump(-1, ' ', false, Json::error_handler_t::replace));
+  std::fflush(stdout);
+}
+
+std::shared_ptr<const ClipModel> open_model(const Common& common, const std::string& name, bool text, bool image) {
+  return std::make_shared<const ClipModel>(load_model(name, {text, image, choose_device(common.device)}));
+}
+
+namespace {
+std::string& remembered_command() {
+  static std::string command;
+  return command;
+}
+}  // namespace
+
+std::string command_line() { return remembered_command(); }
+
+void set_command_line(int count, char** arguments) {
+  std::string command = "attune";
+  for (int i = 1; i < count; ++i) {
+    const std::string word = arguments[i];
+    const bool plain = !word.empty() && word.find_first_of(" \t\n'\"\\$&|;<>()*?[]{}~#") == std::string::npos;
+    command += plain ? " " + word : fmt::format(" '{}'", word);
+  }
+  remembered_command() = command;
+}
+
+std::string version() { return ATTUNE_VERSION; }
+
+}  // namespace attune

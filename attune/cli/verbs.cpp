@@ -1,0 +1,16 @@
+#include "attune/cli/verbs.h"
+
+namespace attune {
+
+void add_verbs(CLI::App& app) {
+  add_train(app);
+  add_eval(app);
+  add_predict(app);
+  add_embed(app);
+  add_report(app);
+  add_data(app);
+  add_model(app);
+  add_pretrain(app);
+}
+
+}  // namespace attune
