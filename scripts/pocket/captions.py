@@ -12,26 +12,36 @@ EVALUATION_TEMPLATES = ["{}", "a drawing of a {}", "an icon of a {}", "an emoji 
 POOL_SIZE = {"emoji": 40, "icon": 6, "clip art": 12}
 # Lexicographer files of the nouns that the text tower learns: animals, body parts and food, artifacts, objects, plants.
 NOUN_FILES = {"05", "06", "08", "13", "17", "20"}
+LONGEST_GLOSS = 10  # words
 
 
 def draw_caption(rng, entry):
-    """Name 45 %, tags 15 %, name and tags 10 %, name and hypernym 15 %, hypernym 7 %, gloss 8 %."""
+    """A caption and what it says without its template: what the teacher reads.
+
+    Name 45 %, tags 15 %, name and tags 10 %, name and hypernym 15 %, hypernym 7 %, gloss 8 %. Templates say nothing
+    about the picture, so all captions that differ only in the template have one target.
+    """
     tags, hypernyms, gloss = entry.get("tags", []), entry.get("hypernyms", []), entry.get("gloss", "")
-    some_tags = lambda most: ", ".join(rng.sample(tags, min(len(tags), rng.randint(1, most))))
-    named = lambda name: rng.choice(TEMPLATES).format(name)
+
+    def some_tags(most):
+        return ", ".join(rng.sample(tags, min(len(tags), rng.randint(1, most))))
+
+    def named(name, more=""):
+        return rng.choice(TEMPLATES).format(name) + more, name + more
+
     chance, name = rng.random(), rng.choice(entry["names"])
     if entry["kind"] == "clip art" and tags and chance < 0.5:
-        return some_tags(3) if chance < 0.25 else named(rng.choice(tags))
+        return (some_tags(3),) * 2 if chance < 0.25 else named(rng.choice(tags))
     if chance < 0.15 and tags:
-        return some_tags(3)
+        return (some_tags(3),) * 2
     if chance < 0.25 and tags:
-        return f"{named(name)}, {some_tags(2)}"
+        return named(name, f", {some_tags(2)}")
     if 0.25 <= chance < 0.40 and hypernyms:
-        return f"{named(name)}, {rng.choice(hypernyms[:3])}"
+        return named(name, f", {rng.choice(hypernyms[:3])}")
     if 0.40 <= chance < 0.47 and hypernyms:
         return named(rng.choice(hypernyms[:3]))
     if 0.47 <= chance < 0.55 and gloss:
-        return rng.choice([f"{name}, ", "", f"{name}: "]) + gloss
+        return (rng.choice([f"{name}, ", "", f"{name}: "]) + gloss,) * 2
     return named(name)
 
 
@@ -41,28 +51,30 @@ def key_of(entry):
 
 
 def caption_drawings(entries):
-    """16 captions for every drawing, drawn with repetition from the pool of its key and kind; the same on each run."""
+    """16 (caption, content) pairs for every drawing, from the pool of its key and kind; the same on each run."""
     pools, captions = {}, []
     for entry in entries:
         pool_key = (key_of(entry), entry["kind"])
         if pool_key not in pools:
             rng = random.Random("/".join(pool_key))
-            pools[pool_key] = [draw_caption(rng, entry) for _ in range(POOL_SIZE[entry["kind"]])]
+            pools[pool_key] = [tuple(map(one_line, draw_caption(rng, entry))) for _ in range(POOL_SIZE[entry["kind"]])]
         rng = random.Random(f"{entry['set']}/{entry['icon']}")
         captions.append([rng.choice(pools[pool_key]) for _ in range(CAPTIONS_PER_DRAWING)])
     return captions
 
 
 def noun_texts(wordnet):
-    """Names, glosses and lines of hypernyms of WordNet's nouns of one or two plain words that can be drawn."""
+    """Names, short glosses and lines of hypernyms of WordNet's nouns of one or two plain words that can be drawn."""
     texts = []
     for key in sorted(wordnet.senses):
         words = key.split("_")
-        if len(words) > 2 or not all(word.isalpha() for word in words):
+        if len(words) > 2 or not all(word.isalpha() for word in words) or words[0] in ("genus", "family", "order"):
             continue
+        gloss = wordnet.gloss(key)
         if wordnet.synsets[wordnet.sense(key)][3] in NOUN_FILES:
-            name, hypernyms = " ".join(words), wordnet.hypernyms(key)
-            texts += [name, wordnet.gloss(key), ", ".join(hypernyms[:3])]
+            texts += [" ".join(words), ", ".join(wordnet.hypernyms(key)[:3])]
+            if len(words) == 1 and len(gloss.split()) <= LONGEST_GLOSS and not gloss.startswith(("genus", "a genus", "type genus")):
+                texts.append(gloss)
     return texts
 
 
@@ -75,9 +87,9 @@ def emoji_texts(concepts):
 
 
 def evaluation_texts(benchmark):
-    """Concept and subgroup names in the five templates: row 5 i + t is name i in template t, concepts first."""
+    """(Text, name) with row 5 i + t for name i in template t; the concepts come first, then the subgroups."""
     names = [part["name"] for part in benchmark["concepts"] + benchmark["subgroups"]]
-    return [template.format(name) for name in names for template in EVALUATION_TEMPLATES]
+    return [(template.format(name), name) for name in names for template in EVALUATION_TEMPLATES]
 
 
 def one_line(text):

@@ -2,11 +2,11 @@
 
 drawings.safetensors    rgba [N, 64, 64, 4] premultiplied, mono, key, weight, kind [N], caption [N, 16] rows of texts.txt
 evaluation.safetensors  rgba [M, 64, 64, 4], set [M] (order of pack.json), concept [M] index into emoji_dg.json
-texts.txt               captions, then texts for the text tower alone, then the names of the benchmark in templates
-pack.json               counts, row ranges, versions and SHA-256 of the files
+pack.json               counts, names of the numbers in kind and set, drawings that failed, SHA-256 of the files
+
+Needs texts.txt and pack.json of make_texts.py in the same folder.
 """
 import argparse
-import gzip
 import json
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -14,20 +14,14 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from captions import caption_drawings, emoji_texts, evaluation_texts, has_words, key_of, noun_texts, one_line
+from captions import caption_drawings, key_of
 from emoji import FAMILIES, IconSet, load_concepts, load_emoji_set
-from pack import write_manifest
+from pack import read_drawings, write_manifest
 from render import SIZE, RenderError, render_clip_art, render_icon
 from sources import add_source_arguments
-from wordnet import WordNet
 
 KINDS = ["emoji", "icon", "clip art"]
 WEIGHTS = {"emoji": 3.0, "icon": 1.0, "clip art": 2.0}
-
-
-def read_drawings(models):
-    with gzip.open(models / "drawings.jsonl.gz", "rt", encoding="utf8") as file:
-        return [json.loads(line) for line in file]
 
 
 def load_icon_set(npm, prefix):
@@ -68,16 +62,15 @@ def render_all(npm, clip_art, jobs, wanted):
     return pixels, failures
 
 
-def write_drawings(out, entries, pixels, row_of_text):
+def write_drawings(out, entries, captions, pixels, row_of_text):
     keys = {}
-    captions = caption_drawings(entries)
     save_file({
         "rgba": pixels,
         "mono": np.array([entry.get("mono", False) for entry in entries], np.uint8),
         "key": np.array([keys.setdefault(key_of(entry), len(keys)) for entry in entries], np.int64),
         "weight": np.array([WEIGHTS[entry["kind"]] for entry in entries], np.float32),
         "kind": np.array([KINDS.index(entry["kind"]) for entry in entries], np.uint8),
-        "caption": np.array([[row_of_text[one_line(text)] for text in row] for row in captions], np.int32),
+        "caption": np.array([[row_of_text[text] for text, _ in row] for row in captions], np.int32),
     }, out / "drawings.safetensors")
     return len(keys)
 
@@ -101,18 +94,6 @@ def write_evaluation(out, npm, jobs, benchmark):
     return len(labels)
 
 
-def collect_texts(entries, wordnet, concepts, benchmark):
-    """All texts once each, and the ranges [first, past) of captions and nouns; evaluation rows may repeat others."""
-    captions = list(dict.fromkeys(one_line(text) for row in caption_drawings(entries) for text in row))
-    known = set(captions)
-    others = dict.fromkeys(one_line(text) for text in noun_texts(wordnet) + emoji_texts(concepts) if has_words(text))
-    others = [text for text in others if text not in known]
-    evaluation = [one_line(text) for text in evaluation_texts(benchmark)]
-    ends = np.cumsum([0, len(captions), len(others), len(evaluation)]).tolist()
-    ranges = dict(zip(("captions", "nouns", "evaluation"), zip(ends, ends[1:])))
-    return captions + others + evaluation, ranges
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_source_arguments(parser)
@@ -124,24 +105,19 @@ def main():
     benchmark = json.loads((args.models / "emoji_dg.json").read_text())
     entries = read_drawings(args.models)
 
-    # Texts come from the whole list, so that the teacher can read them while the drawings are rendered.
-    texts, ranges = collect_texts(entries, WordNet(args.wordnet), load_concepts(args.npm), benchmark)
-    (args.out / "texts.txt").write_text("\n".join(texts) + "\n", encoding="utf8")
-    print("texts", len(texts), ranges, flush=True)
-
-    pixels, failures = render_all(args.npm, args.clip_art, args.jobs,
-                                  [(entry["set"], entry["icon"]) for entry in entries])
+    manifest = json.loads((args.out / "pack.json").read_text())
+    texts = (args.out / "texts.txt").read_text(encoding="utf8").split("\n")[:manifest["rows"]["captions"][1]]
+    wanted = [(entry["set"], entry["icon"]) for entry in entries]
+    pixels, failures = render_all(args.npm, args.clip_art, args.jobs, wanted)
     print("could not draw", len(failures), list(failures.items())[:5], flush=True)
     drawn = [row for row in range(len(entries)) if row not in failures]
+    captions = caption_drawings(entries)
     entries = [entries[row] for row in drawn]
-    row_of_text = {text: row for row, text in reversed(list(enumerate(texts[:ranges["captions"][1]])))}
-    keys = write_drawings(args.out, entries, pixels[drawn], row_of_text)
+    keys = write_drawings(args.out, entries, [captions[row] for row in drawn], pixels[drawn],
+                          {text: row for row, text in enumerate(texts)})
     pictures = write_evaluation(args.out, args.npm, args.jobs, benchmark)
-    failed = {f"{entry_set}/{icon}": failures[row] for row, (entry_set, icon) in
-              enumerate((e["set"], e["icon"]) for e in read_drawings(args.models)) if row in failures}
-    write_manifest(args.out, counts={"drawings": len(entries), "keys": keys, "evaluation": pictures,
-                                     "texts": len(texts)},
-                   kinds=KINDS, sets=list(FAMILIES), rows=ranges, failed=failed)
+    write_manifest(args.out, counts={"drawings": len(entries), "keys": keys, "evaluation": pictures},
+                   kinds=KINDS, sets=list(FAMILIES), failed={"/".join(wanted[row]): failures[row] for row in failures})
 
 
 if __name__ == "__main__":

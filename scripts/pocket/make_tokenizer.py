@@ -12,7 +12,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from make_pack import read_drawings
+from pack import read_drawings
 
 SIZE, SUFFIX = 4096, "</w>"
 START, END = "<|startoftext|>", "<|endoftext|>"

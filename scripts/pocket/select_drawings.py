@@ -31,7 +31,8 @@ STYLE_WORDS = set("""outline outlined filled fill line linear bold duotone light
     lg xl md o s l fa b off slash icon emoji 3d remix""".split())
 MEANINGFUL_FIRST = {"light", "two", "square", "circle"}
 PER_SET_AND_NAME, PER_NAME = 2, 20
-CLIP_ART_SKIPPED = {"computer", "shapes", "special", "buttons", "logos", "geography", "decorations", "unsorted"}
+CLIP_ART_SKIPPED = {"computer", "shapes", "special", "buttons", "logos", "geography", "decorations", "unsorted",
+                    "flags"}
 CLIP_ART_NO_KEYWORDS = {"clip art", "clipart", "svg", "unsorted", "hash", "externalsource"}
 LARGEST_CLIP_ART = 600_000  # bytes
 
@@ -133,8 +134,8 @@ class Selection:
     def clip_arts(self):
         seen = set()
         for folder, _, files in sorted(os.walk(self.clip_art)):
-            category = os.path.relpath(folder, self.clip_art).split(os.sep)[0]
-            for file in sorted(files) if category not in CLIP_ART_SKIPPED else []:
+            inside = os.path.relpath(folder, self.clip_art).split(os.sep)
+            for file in [] if CLIP_ART_SKIPPED & set(inside) else sorted(files):
                 path = Path(folder) / file
                 if path.suffix != ".svg" or path.is_symlink() or path.stat().st_size > LARGEST_CLIP_ART:
                     continue
