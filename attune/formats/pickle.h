@@ -54,6 +54,8 @@ class Pickle {
   const PickleValue& root() const { return at(root_); }
   PicklePlace root_place() const { return root_; }
   const PickleValue& at(PicklePlace place) const { return values_[place]; }
+  /// Every value, in the order of their making.
+  const std::vector<PickleValue>& values() const { return values_; }
   /// How many bytes the pickle took.
   std::size_t size() const { return size_; }
 
