@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -66,6 +67,18 @@ std::string read_file(const std::filesystem::path& path, std::uint64_t limit) {
       throw Error(fmt::format("cannot read {}: expected at most {} bytes, found more", path.string(), limit));
     }
   }
+}
+
+std::vector<std::string> read_lines(const std::filesystem::path& path) {
+  const std::string text = read_file(path);
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    const bool returned = end > begin && text[end - 1] == '\r';
+    lines.push_back(text.substr(begin, end - begin - (returned ? 1 : 0)));
+    begin = end + 1;
+  }
+  return lines;
 }
 
 void write_file(const std::filesystem::path& path, std::string_view content) {
@@ -149,6 +162,19 @@ std::filesystem::path cache_folder() {
   const char* home = std::getenv("HOME");
   if (home == nullptr) throw Error("cache folder: expected one of ATTUNE_CACHE, XDG_CACHE_HOME and HOME to be set");
   return std::filesystem::path(home) / ".cache" / "attune";
+}
+
+std::filesystem::path models_folder() {
+  if (const char* models = std::getenv("ATTUNE_MODELS"); models != nullptr && *models != 0) return models;
+  std::error_code ignored;
+  std::filesystem::path above = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  for (; !above.empty() && above != above.root_path(); above = above.parent_path()) {
+    for (const char* models : {"models", "share/attune/models"}) {
+      if (std::filesystem::is_directory(above / models / "pocket", ignored)) return above / models;
+    }
+  }
+  throw Error("shipped models: expected models/pocket or share/attune/models/pocket above the program, found neither; "
+              "set ATTUNE_MODELS to the folder that holds pocket");
 }
 
 }  // namespace attune

@@ -8,11 +8,15 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace attune {
 
 /// The whole of a file. Throws Error that names the path where it cannot be read or is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::uint64_t limit = std::uint64_t{1} << 30);
+
+/// The lines of a text file, without their ends ("\n" or "\r\n"); a last line without an end counts too.
+std::vector<std::string> read_lines(const std::filesystem::path& path);
 
 /// Writes beside `path` and renames, so that `path` holds either its former or its new content, whatever happens.
 /// Missing parent folders are made.
@@ -56,5 +60,9 @@ class TemporaryFolder {
 
 /// Where Attune keeps what it can make again: $ATTUNE_CACHE, else $XDG_CACHE_HOME/attune, else ~/.cache/attune.
 std::filesystem::path cache_folder();
+
+/// The folder of what ships with the program (pocket/): $ATTUNE_MODELS, else models or share/attune/models in the nearest
+/// folder above the program that has one. Throws Error where there is none.
+std::filesystem::path models_folder();
 
 }  // namespace attune

@@ -7,6 +7,7 @@
 #include "attune/cli/classify.h"
 #include "attune/cli/verbs.h"
 #include "attune/data/layouts.h"
+#include "attune/evaluation/evaluate.h"
 #include "attune/evaluation/report.h"
 #include "attune/training/estimate.h"
 #include "attune/training/run_settings.h"
@@ -123,7 +124,7 @@ void run_train(const TrainOptions& options) {
     Results results = measure_classifier(common, *model, data.training, tested, *classifier, settings.method);
     const auto before = zero_shot(model, classes);
     results.zero_shot = measure_classifier(common, *model, data.training, tested, *before, "zero_shot").measured;
-    results.floors = floors_of(dataset, settings.domains, tested.samples());
+    results.floors = pixel_floors(dataset, settings.domains, tested.samples());
     results.split = {"test", std::string(name_of(settings.draw)), split_hash(data.training)};
     results.config = config.to_json();
     results.command = command_line();
@@ -136,7 +137,7 @@ void run_train(const TrainOptions& options) {
   save_adapter(run.folder / "adapter", adapter, *classifier);
   if (all.empty()) return;
   write_results(run.folder / "results.json", all);
-  write_report(run.folder, run.folder / "report.html");
+  write_report(std::vector{run.folder}, run.folder / "report.html");
   if (common.json) print_json(to_json(all.front()));
   say(common, fmt::format("\nAccuracy in percent\n{}\nadapter: {}\nreport:  {}", summary_table(all.front()),
                           (run.folder / "adapter").string(), (run.folder / "report.html").string()));

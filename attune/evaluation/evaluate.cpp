@@ -1,8 +1,11 @@
 #include "attune/evaluation/evaluate.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <set>
+
+#include "attune/data/floors.h"
 
 #include <sys/resource.h>
 
@@ -76,6 +79,33 @@ std::vector<Example> example_answers(const Tensor& scores, const std::vector<Sam
     }
   }
   return examples;
+}
+
+std::optional<Floors> pixel_floors(const Dataset& dataset, const std::vector<std::string>& source_domains,
+                                   const std::vector<Sample>& samples) {
+  if (!tells_concepts(samples)) return std::nullopt;
+  const Dataset sources = source_domains.empty() ? dataset : keep_domains(dataset, source_domains);
+  Floors floors;
+  floors.meaning = "nearest picture by 16 x 16 pixels among the training part of the source domains, other concepts only";
+  for (std::size_t d = 0; d < dataset.domains.size(); ++d) {
+    for (const bool held_out : {false, true}) {
+      std::vector<Sample> queries;
+      std::copy_if(samples.begin(), samples.end(), std::back_inserter(queries), [&](const Sample& sample) {
+        return sample.domain == static_cast<std::int64_t>(d) && sample.held_out == held_out;
+      });
+      if (queries.empty()) continue;
+      floors.acc1[dataset.domains[d]][held_out ? "held_out" : "seen"] =
+          pixel_floor(dataset, sources.train, queries, true).accuracy();
+    }
+  }
+  return floors;
+}
+
+Forgetting measure_forgetting(Classifier& zero_shot, Classifier& learned, Inputs& inputs, const Dataset& others) {
+  const auto accuracy_of = [&](Classifier& classifier) {
+    return measure_samples(scores_of(classifier, inputs), inputs.samples(), others).metrics.acc1;
+  };
+  return {accuracy_of(zero_shot), accuracy_of(learned), others.classes};
 }
 
 double peak_memory_mb() {

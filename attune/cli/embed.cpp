@@ -1,0 +1,79 @@
+#include <fmt/format.h>
+
+#include "attune/base/error.h"
+#include "attune/base/files.h"
+#include "attune/cli/classify.h"
+#include "attune/cli/picture_list.h"
+#include "attune/cli/verbs.h"
+#include "attune/formats/npy.h"
+
+namespace attune {
+namespace {
+
+struct EmbedOptions {
+  Common common;
+  PictureOptions pictures;
+  std::string model, texts, out;
+  std::vector<std::string> images;
+  bool raw = false, truncate = false;
+};
+
+void write_features(const std::filesystem::path& out, const Tensor& features, const std::string& key,
+                    const std::vector<std::string>& names) {
+  if (out.extension() == ".npy") {
+    write_npy(out, view_of(features));
+  } else if (out.extension() == ".safetensors") {
+    save_tensors(out, {{"features", features}}, {{key, Json(names).dump()}});
+  } else {
+    throw UsageError(fmt::format("--out: expected a name that ends in .safetensors or .npy, found {}", out.string()));
+  }
+}
+
+void run_embed(const EmbedOptions& options) {
+  const Common& common = options.common;
+  prepare(common);
+  if (options.images.empty() == options.texts.empty()) {
+    throw UsageError("embed: expected either --images or --texts");
+  }
+  std::vector<std::string> names;
+  Tensor features;
+  if (!options.texts.empty()) {
+    const auto model = open_model(common, options.model, true, false);
+    names = read_lines(options.texts);
+    if (names.empty()) throw Error(fmt::format("{}: expected one text a line, found none", options.texts));
+    features = encode_sentences(*model, names, options.truncate).to(at::kCPU);
+  } else {
+    const auto model = open_model(common, options.model, false, true);
+    std::vector<Sample> samples;
+    for (const auto& path : list_pictures(options.images)) samples.push_back({std::filesystem::absolute(path), 0, 0, "", false, ""});
+    const auto progress = make_progress(common, "embedding");
+    Inputs inputs(model, {}, samples, input_options(common, options.pictures, progress.get()));
+    features = inputs.features(0);
+    for (const Sample& sample : inputs.samples()) names.push_back(sample.path.string());
+    if (!options.raw) features = normalise_rows(features);
+  }
+  write_features(options.out, features.contiguous(), options.texts.empty() ? "paths" : "texts", names);
+  if (common.json) {
+    print_json({{"out", options.out}, {"count", names.size()}, {"width", features.size(1)}});
+  } else {
+    say(common, fmt::format("{} features of width {} in {}", names.size(), features.size(1), options.out));
+  }
+}
+
+}  // namespace
+
+void add_embed(CLI::App& app) {
+  auto options = std::make_shared<EmbedOptions>();
+  CLI::App* verb = app.add_subcommand("embed", "Writes image or text features; goes on where it was stopped");
+  verb->add_option("--model", options->model, "model folder, or pocket")->required();
+  verb->add_option("--images", options->images, "files, folders, or - for a list on standard input");
+  verb->add_option("--texts", options->texts, "text file, one text a line")->check(CLI::ExistingFile);
+  verb->add_option("--out", options->out, "file to write: .safetensors (tensor \"features\") or .npy")->required();
+  verb->add_flag("--raw", options->raw, "image features as the tower gives them, not of unit length");
+  verb->add_flag("--truncate", options->truncate, "cut texts that are too long instead of stopping");
+  add_picture_options(*verb, options->pictures);
+  add_common(*verb, options->common);
+  verb->callback([options] { run_embed(*options); });
+}
+
+}  // namespace attune
