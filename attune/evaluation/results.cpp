@@ -103,7 +103,8 @@ Accuracy accuracy_from(const Json& value, const std::string& where) {
 
 std::vector<NamedAccuracy> groups_from(const Json& object, const std::string& where) {
   std::vector<NamedAccuracy> groups;
-  for (const auto& [name, value] : object_at(object, "groups", where).items()) {
+  const Json members = object_at(object, "groups", where);
+  for (const auto& [name, value] : members.items()) {
     groups.push_back({name, accuracy_from(value, fmt::format("{}: groups.{}", where, name))});
   }
   return groups;
@@ -175,7 +176,8 @@ Measurement measurement_from(const Json& value, std::size_t classes, const std::
 Floors floors_from(const Json& value, const std::string& where) {
   Floors floors;
   floors.meaning = json_at<std::string>(value, "meaning", where);
-  for (const auto& [domain, groups] : object_at(value, "acc1", where).items()) {
+  const Json domains = object_at(value, "acc1", where);
+  for (const auto& [domain, groups] : domains.items()) {
     const std::string name = fmt::format("{}: acc1.{}", where, domain);
     if (!groups.is_object()) throw Error(fmt::format("{}: expected an object of groups", name));
     for (const auto& [group, unused] : groups.items()) floors.acc1[domain][group] = share_at(groups, group, name);
