@@ -121,7 +121,7 @@ TEST(Svg, RefusesSizesBeyondReason) {
   }
 }
 
-TEST(Svg, RefusesAnExponentialDrawing) {
+TEST(Svg, SlowRefusesAnExponentialDrawing) {
   std::string body = R"(<g id="a0"/>)";
   for (int level = 1; level < 30; ++level) {
     body += "<g id=\"a" + std::to_string(level) + "\">";
