@@ -1,0 +1,57 @@
+#pragma once
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "attune/base/files.h"
+
+namespace attune {
+
+/// What a run of the program left behind.
+struct Finished {
+  int status = -1;  // exit code, or -1 where a signal ended it
+  std::string out, err;
+};
+
+/// Runs the built program with a cache folder of its own; kills it with SIGKILL after `limit` where one is given.
+inline Finished run_attune(const std::vector<std::string>& arguments, const std::filesystem::path& folder,
+                           std::chrono::milliseconds limit = std::chrono::milliseconds(0)) {
+  const std::filesystem::path out = folder / "stdout", err = folder / "stderr";
+  std::vector<std::string> words = {ATTUNE_PROGRAM};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> raw;
+  for (std::string& word : words) raw.push_back(word.data());
+  raw.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::setenv("ATTUNE_CACHE", (folder / "cache").c_str(), 1);
+    if (std::freopen(out.c_str(), "w", stdout) == nullptr || std::freopen(err.c_str(), "w", stderr) == nullptr) ::_exit(126);
+    ::execv(raw[0], raw.data());
+    ::_exit(127);
+  }
+  if (limit.count() > 0) {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    while (::waitpid(child, nullptr, WNOHANG) == 0) {
+      if (std::chrono::steady_clock::now() > end) {
+        ::kill(child, SIGKILL);
+        ::waitpid(child, nullptr, 0);
+        return {};
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    return {0, read_file(out), read_file(err)};
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
+}
+
+}  // namespace attune

@@ -1,0 +1,99 @@
+#include "tests/cli/program.h"
+
+#include <gmock/gmock.h>
+
+#include "attune/base/json.h"
+#include "attune/formats/safetensors.h"
+#include "attune/images/encode.h"
+
+namespace attune {
+namespace {
+
+using testing::HasSubstr;
+
+const std::string kModel = std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick";
+
+TEST(Program, HelpNamesEveryVerb) {
+  const TemporaryFolder folder;
+  const Finished help = run_attune({"--help"}, folder.path());
+  EXPECT_EQ(help.status, 0);
+  for (const char* verb : {"train", "eval", "predict", "embed", "report", "data", "model", "pretrain"}) {
+    EXPECT_THAT(help.out, HasSubstr(verb));
+    EXPECT_EQ(run_attune({verb, "--help"}, folder.path()).status, 0) << verb;
+  }
+}
+
+TEST(Program, WrongUsageExitsWithTwoAndNamesWhatIsWrong) {
+  const TemporaryFolder folder;
+  const Finished unknown = run_attune({"tain"}, folder.path());
+  EXPECT_EQ(unknown.status, 2);
+  const Finished device = run_attune({"model", "info", kModel, "--device", "cuda:7"}, folder.path());
+  EXPECT_EQ(device.status, 2);
+  EXPECT_THAT(device.err, HasSubstr("cuda"));
+  EXPECT_TRUE(device.out.empty());
+}
+
+TEST(Program, AMissingModelExitsWithOneAndNamesTheFolder) {
+  const TemporaryFolder folder;
+  const Finished run = run_attune({"model", "info", "/nonexistent/model"}, folder.path());
+  EXPECT_EQ(run.status, 1);
+  EXPECT_THAT(run.err, HasSubstr("/nonexistent/model"));
+}
+
+TEST(Program, ModelInfoAndCheckGiveJson) {
+  const TemporaryFolder folder;
+  const Finished info = run_attune({"model", "info", kModel, "--json"}, folder.path());
+  ASSERT_EQ(info.status, 0) << info.err;
+  EXPECT_EQ(parse_json(info.out, "info")["text"]["activation"], "quick_gelu");
+  const Finished check = run_attune({"model", "check", kModel}, folder.path());
+  ASSERT_EQ(check.status, 0) << check.err;
+  EXPECT_TRUE(parse_json(check.out, "check")["finite"].get<bool>());
+}
+
+TEST(Program, EmbedWritesUnitFeaturesOfPicturesAndTexts) {
+  const TemporaryFolder folder;
+  Image image{33, 40, std::vector<std::uint8_t>(33 * 40 * 3, 90)};
+  write_file(folder.path() / "pictures/a.png", encode_png(image));
+  image.rgb[0] = 250;
+  write_file(folder.path() / "pictures/b.png", encode_png(image));
+  const std::filesystem::path out = folder.path() / "features.safetensors";
+  const Finished run = run_attune({"embed", "--model", kModel, "--images", (folder.path() / "pictures").string(), "--out", out.string(), "--json"}, folder.path());
+  ASSERT_EQ(run.status, 0) << run.err;
+  const SafetensorsFile file(out);
+  const TensorView& features = file.at("features");
+  ASSERT_EQ(features.shape[0], 2);
+  EXPECT_EQ(parse_json(file.metadata().at("paths"), "paths").size(), 2u);
+  const auto* values = reinterpret_cast<const float*>(features.bytes.data());
+  double length = 0;
+  for (std::int64_t i = 0; i < features.shape[1]; ++i) length += values[i] * values[i];
+  EXPECT_NEAR(length, 1.0, 1e-5);
+
+  write_file(folder.path() / "texts.txt", "a dog\na cat\r\nan owl");
+  const Finished texts = run_attune({"embed", "--model", kModel, "--texts", (folder.path() / "texts.txt").string(), "--out",
+                                     (folder.path() / "texts.npy").string()}, folder.path());
+  EXPECT_EQ(texts.status, 0) << texts.err;
+  const Finished neither = run_attune({"embed", "--model", kModel, "--out", out.string()}, folder.path());
+  EXPECT_EQ(neither.status, 2);
+}
+
+TEST(Program, DataSplitWritesAFileThatItReadsBack) {
+  const TemporaryFolder folder;
+  for (const char* name : {"cat", "dog"}) {
+    for (int i = 0; i < 10; ++i) {
+      Image image{8, 8, std::vector<std::uint8_t>(8 * 8 * 3, static_cast<std::uint8_t>(i * 20 + name[0]))};
+      write_file(folder.path() / "data" / name / (std::to_string(i) + ".png"), encode_png(image));
+    }
+  }
+  const Finished split = run_attune({"data", "split", (folder.path() / "data").string(), "--rule", "few-shot", "--shots", "2",
+                                     "--out", (folder.path() / "split.json").string(), "--json"}, folder.path());
+  ASSERT_EQ(split.status, 0) << split.err;
+  EXPECT_EQ(parse_json(split.out, "split")["train"], 4);
+  const Finished check = run_attune({"data", "check", (folder.path() / "data").string(), "--json"}, folder.path());
+  ASSERT_EQ(check.status, 0) << check.err;
+  const Finished show = run_attune({"data", "show", (folder.path() / "data").string(), "--out", (folder.path() / "sheet.png").string()}, folder.path());
+  EXPECT_EQ(show.status, 0) << show.err;
+  EXPECT_TRUE(std::filesystem::exists(folder.path() / "sheet.png"));
+}
+
+}  // namespace
+}  // namespace attune
