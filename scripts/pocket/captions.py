@@ -1,5 +1,6 @@
 """Captions of the training drawings, and the texts that only the text tower learns from."""
 import random
+import re
 
 from wordnet import words_of
 
@@ -12,6 +13,8 @@ EVALUATION_TEMPLATES = ["{}", "a drawing of a {}", "an icon of a {}", "an emoji 
 POOL_SIZE = {"emoji": 40, "icon": 6, "clip art": 12}
 # Lexicographer files of the nouns that the text tower learns: animals, body parts and food, artifacts, objects, plants.
 NOUN_FILES = {"05", "06", "08", "13", "17", "20"}
+# Two-word names of animals and plants are mostly species that nobody draws.
+ONE_WORD_FILES = {"05", "20"}
 LONGEST_GLOSS = 10  # words
 
 
@@ -67,14 +70,13 @@ def noun_texts(wordnet):
     """Names, short glosses and lines of hypernyms of WordNet's nouns of one or two plain words that can be drawn."""
     texts = []
     for key in sorted(wordnet.senses):
-        words = key.split("_")
-        if len(words) > 2 or not all(word.isalpha() for word in words) or words[0] in ("genus", "family", "order"):
+        words, gloss, file = key.split("_"), wordnet.gloss(key), wordnet.synsets[wordnet.sense(key)][3]
+        most = 1 if file in ONE_WORD_FILES else 2
+        if file not in NOUN_FILES or len(words) > most or not all(word.isalpha() for word in words):
             continue
-        gloss = wordnet.gloss(key)
-        if wordnet.synsets[wordnet.sense(key)][3] in NOUN_FILES:
-            texts += [" ".join(words), ", ".join(wordnet.hypernyms(key)[:3])]
-            if len(words) == 1 and len(gloss.split()) <= LONGEST_GLOSS and not gloss.startswith(("genus", "a genus", "type genus")):
-                texts.append(gloss)
+        texts += [" ".join(words), ", ".join(wordnet.hypernyms(key)[:3])]
+        if len(words) == 1 and len(gloss.split()) <= LONGEST_GLOSS and not re.match("(a |type )?genus", gloss):
+            texts.append(gloss)
     return texts
 
 

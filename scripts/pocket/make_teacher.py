@@ -4,9 +4,12 @@ embedding F16 [T, 384] (mean-pooled, L2-normalised), mean F32 [384] of the disti
 principal axes of the captions after the mean is subtracted.
 """
 import argparse
+import functools
 import json
+import multiprocessing
 import os
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
@@ -35,24 +38,43 @@ class SentenceEncoder:
         self.tokenizer.backend_tokenizer.no_truncation()
         self.model = BertModel.from_pretrained(folder, attn_implementation="sdpa").eval()
 
-    @torch.inference_mode()
-    def __call__(self, texts, report=lambda done: None):
-        """[T, 384] unit vectors; at most 40 tokens of a text are read."""
+    def tokens(self, texts):
+        """Ids of each text, at most 40."""
         ids = [encoding.ids for encoding in self.tokenizer.backend_tokenizer.encode_batch(texts)]
-        ids = [row if len(row) <= LONGEST else row[:LONGEST - 1] + row[-1:] for row in ids]
-        order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
-        out = torch.zeros(len(ids), 384)
-        for start in range(0, len(order), BATCH):
-            rows = order[start:start + BATCH]
-            width = max(len(ids[i]) for i in rows)
-            tokens = torch.tensor([ids[i] + [0] * (width - len(ids[i])) for i in rows])
-            mask = torch.tensor([[1] * len(ids[i]) + [0] * (width - len(ids[i])) for i in rows])
-            whole = bool(mask.all())
-            hidden = self.model(input_ids=tokens, attention_mask=None if whole else mask).last_hidden_state
-            pooled = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-            out[rows] = F.normalize(pooled, dim=-1)
-            report(start + len(rows))
-        return out
+        return [row if len(row) <= LONGEST else row[:LONGEST - 1] + row[-1:] for row in ids]
+
+    @torch.inference_mode()
+    def __call__(self, ids):
+        """[B, 384] unit vectors of one batch: the mean over the tokens of the last layer."""
+        width = max(map(len, ids))
+        tokens = torch.tensor([row + [0] * (width - len(row)) for row in ids])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in ids])
+        hidden = self.model(input_ids=tokens, attention_mask=None if bool(mask.all()) else mask).last_hidden_state
+        return F.normalize((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True), dim=-1).numpy()
+
+
+@functools.cache
+def encoder():
+    torch.set_num_threads(1)
+    return SentenceEncoder()
+
+
+def embed_batch(ids):
+    return encoder()(ids)
+
+
+def embed(texts, jobs):
+    """[T, 384] unit vectors, by `jobs` processes of one thread each; batches hold texts of one length."""
+    ids = encoder().tokens(texts)
+    order = sorted(range(len(ids)), key=lambda i: -len(ids[i]))
+    batches = [order[start:start + BATCH] for start in range(0, len(order), BATCH)]
+    out, start = torch.zeros(len(ids), 384), time.time()
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for done, (rows, result) in enumerate(zip(batches, pool.map(embed_batch, ([ids[i] for i in rows] for rows in batches)))):
+            out[rows] = torch.from_numpy(result)
+            if done % 40 == 0:
+                print(f"{done}/{len(batches)} batches, {time.time() - start:.0f} s", flush=True)
+    return out
 
 
 def principal_axes(embedding, mean):
@@ -69,22 +91,13 @@ def principal_axes(embedding, mean):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pack", type=Path, required=True, help="folder of the pack, with contents.txt")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
     captions = json.loads((args.pack / "pack.json").read_text())["rows"]["captions"][1]
     contents = (args.pack / "contents.txt").read_text(encoding="utf8").split("\n")[:-1]
     texts = list(dict.fromkeys(contents))
-    start, marks = time.time(), set()
-
-    def report(done):
-        mark = 10 * done // len(texts)
-        if mark not in marks:
-            marks.add(mark)
-            print(f"{done}/{len(texts)} texts, {time.time() - start:.0f} s", flush=True)
-
     row_of = {text: row for row, text in enumerate(texts)}
-    embedding = SentenceEncoder()(texts, report)[[row_of[text] for text in contents]]
+    embedding = embed(texts, args.jobs)[[row_of[text] for text in contents]]
     mean = embedding[:captions].mean(0)
     save_file({"embedding": embedding.half(), "mean": mean, "axes": principal_axes(embedding[:captions], mean)},
               args.pack / "teacher.safetensors")
