@@ -1,14 +1,20 @@
 #include "attune/methods/zero_shot.h"
 
-#include <fmt/format.h>
-
 #include <utility>
 
-#include "attune/base/error.h"
 #include "attune/text/templates.h"
 
 namespace attune {
 namespace {
+
+/// One template, the data set's own, or an ensemble with the data set's own appended where it has one (CoOp's rule).
+std::vector<std::string> choose_templates(const std::string& choice, const std::string& own) {
+  if (choice.find("{}") != std::string::npos) return {choice};
+  if (choice == "single") return {own};
+  std::vector<std::string> templates = template_ensemble(choice);
+  if (own != kDefaultTemplate) templates.push_back(own);
+  return templates;
+}
 
 class ZeroShot final : public Classifier {
  public:

@@ -1,0 +1,184 @@
+#include "attune/training/trainer.h"
+
+#include <gmock/gmock.h>
+
+#include <set>
+
+#include "attune/base/error.h"
+#include "attune/base/files.h"
+#include "attune/images/encode.h"
+#include "attune/methods/registry.h"
+#include "attune/training/checkpoint.h"
+
+namespace attune {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+
+const std::string kModel = std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick";
+
+std::shared_ptr<const ClipModel> model() {
+  static const auto loaded = std::make_shared<const ClipModel>(load_model(kModel));
+  return loaded;
+}
+
+/// Two classes of ten pictures.
+class Trainer : public testing::Test {
+ protected:
+  Trainer() {
+    dataset_.classes = {"dark", "bright"};
+    dataset_.domains = {""};
+    dataset_.root = folder_.path();
+    for (int i = 0; i < 20; ++i) {
+      KeyedRandom random(1, "pixels", static_cast<std::uint64_t>(i));
+      Image image{34, 32, {}};
+      for (int p = 0; p < 34 * 32 * 3; ++p) image.rgb.push_back(static_cast<std::uint8_t>(random.below(128) + (i % 2) * 120));
+      const std::string name = std::to_string(i) + ".png";
+      write_file(folder_.path() / name, encode_png(image));
+      Sample sample;
+      sample.path = name;
+      sample.label = i % 2;
+      dataset_.train.push_back(sample);
+    }
+  }
+
+  Inputs inputs(const std::string& cache = "") {
+    InputOptions options;
+    if (!cache.empty()) options.cache = folder_.path() / cache;
+    return {model(), dataset_, dataset_.train, options};
+  }
+
+  std::unique_ptr<Classifier> learner(const std::string& epochs = "4") {
+    const Method& coop = find_method("coop");
+    Config config(coop.schema);
+    config.set("epochs", Json(std::stoi(epochs)), "test");
+    config.set("batch_size", Json(4), "test");
+    config.set("optim.lr", Json(0.05), "test");
+    return coop.make(model(), {dataset_.classes}, config, 1);
+  }
+
+  TrainSettings settings(const std::vector<std::string>& assignments = {}) {
+    Config config(TrainSettings::schema());
+    for (const std::string& one : assignments) config.set(one, "test");
+    return TrainSettings(config);
+  }
+
+  TrainRun run(const std::string& name) {
+    TrainRun run;
+    run.folder = folder_.path() / name;
+    run.fingerprint = "f";
+    return run;
+  }
+
+  TemporaryFolder folder_;
+  Dataset dataset_;
+};
+
+TEST_F(Trainer, LearnsToTellTwoClassesApart) {
+  Inputs training = inputs();
+  const auto classifier = learner("25");
+  const double before = accuracy(*classifier, training);
+  EXPECT_EQ(train(*classifier, training, nullptr, settings({"views.kind=centre"}), run("run")), TrainOutcome::kFinished);
+  EXPECT_GT(accuracy(*classifier, training), std::max(0.9, before - 1e-9));
+}
+
+TEST_F(Trainer, GivesTheSameBitsWithAndWithoutTheFeatureCache) {
+  Inputs plain = inputs(), first = inputs("cache"), second = inputs("cache");
+  const auto a = learner(), b = learner(), c = learner();
+  train(*a, plain, nullptr, settings(), run("a"));
+  train(*b, first, nullptr, settings(), run("b"));
+  train(*c, second, nullptr, settings(), run("c"));
+  EXPECT_TRUE(a->state().at("context").equal(b->state().at("context")));
+  EXPECT_TRUE(a->state().at("context").equal(c->state().at("context")));
+  EXPECT_GT(first.computed(), 0);
+  EXPECT_EQ(second.computed(), 0);
+}
+
+TEST_F(Trainer, AFixedOrderOfOneBatchAStepDecidesTheBatches) {
+  write_file(folder_.path() / "order.jsonl", "[0, 1]\n[2, 3]\n");
+  const auto order = read_order(folder_.path() / "order.jsonl", 20);
+  ASSERT_EQ(order.size(), 2u);
+  EXPECT_EQ(order[1], (std::vector<std::int64_t>{2, 3}));
+  write_file(folder_.path() / "bad.jsonl", "[0, 20]\n");
+  EXPECT_THAT([&] { read_order(folder_.path() / "bad.jsonl", 20); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("bad.jsonl line 1"), HasSubstr("20"))));
+  Inputs training = inputs();
+  const auto classifier = learner();
+  TrainRun short_run = run("short");
+  short_run.order = order;
+  EXPECT_THAT([&] { train(*classifier, training, nullptr, settings(), short_run); },
+              ThrowsMessage<UsageError>(HasSubstr("--order: expected 20 batches")));
+}
+
+TEST_F(Trainer, KeepsTheBestEpochOnValidation) {
+  Inputs training = inputs(), validation = inputs();
+  const auto classifier = learner();
+  train(*classifier, training, &validation, settings({"selection=validation", "views.kind=centre"}), run("run"));
+  double best = 0;
+  for (const std::string& line : read_lines(folder_.path() / "run" / "metrics.jsonl")) {
+    const Json json = parse_json(line, "metrics");
+    if (json["kind"] == "epoch") best = std::max(best, json["validation_acc1"].get<double>());
+  }
+  EXPECT_DOUBLE_EQ(accuracy(*classifier, validation), best);
+  EXPECT_THAT([&] { train(*classifier, training, nullptr, settings({"selection=validation"}), run("none")); },
+              ThrowsMessage<UsageError>(HasSubstr("no validation samples")));
+}
+
+TEST_F(Trainer, RefusesACheckpointOfAnotherRun) {
+  Inputs training = inputs();
+  const auto classifier = learner();
+  train(*classifier, training, nullptr, settings(), run("run"));
+  TrainRun other = run("run");
+  other.resume = true;
+  other.fingerprint = "g";
+  EXPECT_THAT([&] { train(*classifier, training, nullptr, settings(), other); },
+              ThrowsMessage<UsageError>(HasSubstr("another configuration")));
+}
+
+TEST(Checkpoint, ComesBackWithEveryNumber) {
+  const TemporaryFolder folder;
+  Checkpoint saved;
+  saved.stage = 1;
+  saved.epoch = 3;
+  saved.step = 7;
+  saved.total_steps = 99;
+  saved.log_bytes = 12345;
+  saved.best_epoch = 2;
+  saved.best_accuracy = 0.1 + 0.2;
+  saved.sums = {{"loss", 1.0 / 3.0}, {"accuracy", 0.7}};
+  saved.fingerprint = "abc";
+  saved.learner = {{"context", at::full({2, 3}, 0.5)}};
+  saved.stage_state = {{"context.momentum", at::full({2, 3}, 0.25)}};
+  save_checkpoint(folder.path() / "c.safetensors", saved);
+  const Checkpoint found = load_checkpoint(folder.path() / "c.safetensors");
+  EXPECT_EQ(found.step, 7);
+  EXPECT_EQ(found.total_steps, 99);
+  EXPECT_EQ(found.log_bytes, 12345u);
+  EXPECT_EQ(found.best_accuracy, 0.1 + 0.2);
+  EXPECT_EQ(found.sums, saved.sums);
+  EXPECT_TRUE(found.learner.at("context").equal(saved.learner.at("context")));
+  EXPECT_TRUE(found.stage_state.at("context.momentum").equal(saved.stage_state.at("context.momentum")));
+  EXPECT_TRUE(found.best.empty());
+  save_tensors(folder.path() / "other.safetensors", {{"x", at::zeros({1})}});
+  EXPECT_THAT([&] { load_checkpoint(folder.path() / "other.safetensors"); }, ThrowsMessage<Error>(HasSubstr("checkpoint")));
+}
+
+TEST(ViewPlan, DrawsCachedViewsByKeyAndFreshOnesByEpoch) {
+  ViewPlan plan;
+  EXPECT_EQ(plan.view(1, 0, 5), 1);
+  EXPECT_EQ(plan.view(1, 9, 5), 10);
+  plan.kind = ViewPlan::Kind::kCached;
+  std::set<std::int64_t> seen;
+  for (std::int64_t epoch = 0; epoch < 200; ++epoch) {
+    const std::int64_t view = plan.view(1, epoch, 5);
+    EXPECT_EQ(view, plan.view(1, epoch, 5));
+    seen.insert(view);
+  }
+  EXPECT_EQ(seen, (std::set<std::int64_t>{0, 1, 2, 3, 4}));
+  plan.kind = ViewPlan::Kind::kCentre;
+  EXPECT_EQ(plan.view(1, 3, 5), 0);
+}
+
+}  // namespace
+}  // namespace attune
