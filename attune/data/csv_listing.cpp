@@ -8,49 +8,10 @@
 
 #include "attune/base/error.h"
 #include "attune/data/split_files.h"
+#include "attune/formats/csv.h"
 
 namespace attune {
 namespace {
-
-struct Row {
-  std::int64_t line = 0;
-  std::vector<std::string> cells;
-};
-
-std::vector<Row> rows_of(std::string_view text, std::string_view where) {
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-  std::vector<Row> rows;
-  std::int64_t line = 1;
-  for (std::size_t at = 0; at < text.size();) {
-    Row row{line, {""}};
-    bool quoted = false;
-    for (; at < text.size(); ++at) {
-      const char c = text[at];
-      if (c == '\n') ++line;
-      if (quoted) {
-        if (c != '"') {
-          row.cells.back() += c;
-        } else if (at + 1 < text.size() && text[at + 1] == '"') {
-          row.cells.back() += text[++at];
-        } else {
-          quoted = false;
-        }
-      } else if (c == '"') {
-        quoted = true;
-      } else if (c == ',') {
-        row.cells.emplace_back();
-      } else if (c == '\n') {
-        break;
-      } else if (c != '\r') {
-        row.cells.back() += c;
-      }
-    }
-    ++at;
-    if (quoted) throw Error(fmt::format("{}:{}: expected a closing quote", where, row.line));
-    if (row.cells.size() > 1 || !row.cells.front().empty()) rows.push_back(std::move(row));
-  }
-  return rows;
-}
 
 std::optional<std::int64_t> integer(const std::string& text) {
   std::int64_t value = 0;
@@ -62,12 +23,12 @@ std::optional<std::int64_t> integer(const std::string& text) {
 }  // namespace
 
 Listing parse_csv_listing(std::string_view text, std::string_view where, Part part) {
-  const std::vector<Row> rows = rows_of(text, where);
+  const std::vector<CsvRow> rows = parse_csv(text, where);
   if (rows.empty())
     throw Error(
         fmt::format("{}: expected the header filepath,label[,split,domain,caption], found an empty file", where));
   std::map<std::string, std::size_t> columns;
-  for (const std::string& name : rows.front().cells) {
+  for (const std::string& name : rows.front().fields) {
     if (!columns.emplace(name, columns.size()).second)
       throw Error(fmt::format("{}: expected each column once, found \"{}\" twice", where, name));
   }
@@ -76,19 +37,19 @@ Listing parse_csv_listing(std::string_view text, std::string_view where, Part pa
   }
   if (rows.size() == 1) throw Error(fmt::format("{}: expected a picture a line, found only the header", where));
   const std::size_t label = columns.at("label");
-  const bool numbered = std::all_of(rows.begin() + 1, rows.end(), [&](const Row& row) {
-    return label < row.cells.size() && integer(row.cells[label]);
+  const bool numbered = std::all_of(rows.begin() + 1, rows.end(), [&](const CsvRow& row) {
+    return label < row.fields.size() && integer(row.fields[label]);
   });
   Listing listing;
   for (auto row = rows.begin() + 1; row != rows.end(); ++row) {
     Entry entry;
     entry.where = fmt::format("{}:{}", where, row->line);
-    if (row->cells.size() != columns.size()) {
-      throw Error(fmt::format("{}: expected {} columns, found {}", entry.where, columns.size(), row->cells.size()));
+    if (row->fields.size() != columns.size()) {
+      throw Error(fmt::format("{}: expected {} columns, found {}", entry.where, columns.size(), row->fields.size()));
     }
     const auto cell = [&](const char* name) {
       const auto found = columns.find(name);
-      return found == columns.end() ? std::string() : row->cells[found->second];
+      return found == columns.end() ? std::string() : row->fields[found->second];
     };
     entry.path = cell("filepath");
     entry.class_name = cell("classname");

@@ -44,8 +44,12 @@ struct Drawing {
 std::vector<Drawing> drawings_of(const Json& lists, const std::string& where) {
   const Json concepts = json_at<Json>(lists, "concepts", where);
   const Json icons = json_at<Json>(lists, "icons", where);
+  const Json domains = json_at<Json>(lists, "domains", where);
+  if (!concepts.is_array() || !domains.is_object()) {
+    throw Error(fmt::format("{}: expected \"concepts\" to be a list and \"domains\" an object", where));
+  }
   std::vector<Drawing> drawings;
-  for (const auto& [domain, sets] : json_at<Json>(lists, "domains", where).items()) {
+  for (const auto& [domain, sets] : domains.items()) {
     for (const std::string& set :
          json_at<std::vector<std::string>>(Json{{"sets", sets}}, "sets", where + ": domains")) {
       const Json names = json_at<Json>(icons, set, where + ": icons");

@@ -154,12 +154,14 @@ FolderContent read_folder(const std::filesystem::path& folder) {
   FolderContent content;
   std::filesystem::directory_iterator entries(folder, problem);
   if (problem) throw Error(fmt::format("cannot read the folder {}: {}", folder.string(), problem.message()));
-  for (const auto& entry : entries) {
+  for (; !problem && entries != std::filesystem::directory_iterator(); entries.increment(problem)) {
+    const auto& entry = *entries;
     const std::string name = entry.path().filename().string();
     if (name.starts_with('.')) continue;
     std::error_code ignored;
     (entry.is_directory(ignored) ? content.folders : content.files).push_back(name);
   }
+  if (problem) throw Error(fmt::format("cannot read the folder {}: {}", folder.string(), problem.message()));
   std::sort(content.folders.begin(), content.folders.end());
   std::sort(content.files.begin(), content.files.end());
   return content;
