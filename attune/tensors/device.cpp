@@ -1,6 +1,11 @@
 #include "attune/tensors/device.h"
 
+#if defined(__linux__)
+#include <malloc.h>
+#endif
+
 #include <charconv>
+#include <limits>
 #include <thread>
 
 #include <ATen/Context.h>
@@ -56,6 +61,14 @@ void set_threads(int count) {
 
 void flush_denormals() {
   at::globalContext().setFlushDenormal(true);
+}
+
+void keep_freed_memory() {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
+  mallopt(M_TOP_PAD, 256 << 20);
+#endif
 }
 
 }  // namespace attune

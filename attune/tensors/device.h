@@ -20,4 +20,9 @@ void set_threads(int count);
 /// Denormal numbers become zero on this thread and those started from it: training meets them and they are slow.
 void flush_denormals();
 
+/// Lets the C library keep freed blocks instead of handing them back to the system: steps that allocate the same large
+/// tensors again and again do not fault their pages in anew (2 to 5 times faster for such operations where page faults
+/// are slow). For programs that run many steps; call before the first large allocation. Nothing outside glibc.
+void keep_freed_memory();
+
 }  // namespace attune

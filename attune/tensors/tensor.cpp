@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/formats/tensor_source.h"
 
 namespace attune {
 namespace {
@@ -102,8 +103,8 @@ TensorView view_of(const Tensor& tensor) {
   return {file_type(tensor.scalar_type()), tensor.sizes().vec(), {bytes, tensor.nbytes()}};
 }
 
-TensorMap map_tensors(const std::filesystem::path& path) {
-  const auto file = std::make_shared<const SafetensorsFile>(path);
+TensorMap map_tensors(const std::filesystem::path& path, std::string_view stem) {
+  const auto file = std::make_shared<const TensorSource>(path, stem);
   TensorMap tensors;
   for (const auto& [name, view] : file->tensors()) {
     Tensor tensor = borrow(view);

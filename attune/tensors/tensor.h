@@ -22,9 +22,9 @@ TensorView view_of(const Tensor& tensor);
 
 /// All tensors of a safetensors file, copied, with their types.
 TensorMap load_tensors(const std::filesystem::path& path);
-/// The same without a copy where alignment allows: the tensors share the file's mapping, which lives as long as any of
-/// them. They must not be written to.
-TensorMap map_tensors(const std::filesystem::path& path);
+/// The tensors of a safetensors file or of a model folder (its shards, see TensorSource), without a copy where
+/// alignment allows: they share the mapping, which lives as long as any of them. They must not be written to.
+TensorMap map_tensors(const std::filesystem::path& path, std::string_view stem = "model");
 /// Writes atomically. Tensors are copied to the CPU and made contiguous first.
 void save_tensors(const std::filesystem::path& path, const TensorMap& tensors,
                   const std::map<std::string, std::string>& metadata = {});
