@@ -31,7 +31,7 @@ def with_clip_rules(model):
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(WORDS), "removed", invert=True),
-         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
     return tokenizer
 
 
