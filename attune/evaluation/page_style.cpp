@@ -89,7 +89,7 @@ figcaption { font-size: .92rem; margin-bottom: .3rem; }
 .series-0 { stroke: var(--accent); } .series-1 { stroke: var(--wrong-fill); stroke-dasharray: 7 4; } .series-2 { stroke: var(--floor); stroke-dasharray: 2 4; } .series-3 { stroke: var(--quiet); stroke-dasharray: 9 3 2 3; }
 .band { stroke: none; opacity: .16; } .band.series-0 { fill: var(--accent); } .band.series-1 { fill: var(--wrong-fill); } .band.series-2 { fill: var(--floor); } .band.series-3 { fill: var(--quiet); }
 .dot { stroke-dasharray: none; }
-.bin { fill: var(--bar); } .gap { fill: var(--wrong-fill); opacity: .45; }
+.bin { fill: var(--bar); } .gap { fill: none; stroke: var(--wrong-fill); stroke-width: 2; }
 .scroll { overflow-x: auto; padding-bottom: .5rem; }
 .heat text { fill: var(--quiet); font-size: 11px; } .heat .frame { fill: var(--soft); }
 .heat .right { fill: var(--accent); } .heat .false { fill: var(--wrong-fill); } .heat rect:hover { stroke: var(--ink); }
@@ -98,7 +98,7 @@ figcaption { font-size: .92rem; margin-bottom: .3rem; }
 .confusions { max-width: 46rem; }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.2rem, 1fr)); gap: 1.4rem 1rem; padding: 0; margin: 0; list-style: none; }
 .sheet li { font-size: .82rem; line-height: 1.35; }
-.sheet img, .sheet .lost { width: 100%; aspect-ratio: 1; object-fit: contain; background: #fff; border: 1px solid var(--line); border-radius: 6px; display: block; margin-bottom: .4rem; padding: .4rem; }
+.sheet img, .sheet .lost { width: 100%; height: auto; aspect-ratio: 1; object-fit: contain; background: #fff; border: 1px solid var(--line); border-radius: 6px; display: block; margin-bottom: .4rem; padding: .4rem; }
 .sheet .lost { display: grid; place-items: center; background: var(--soft); color: var(--quiet); text-align: center; }
 .sheet .answer { font-weight: 600; } .sheet .no { color: var(--wrong); } .sheet .yes { color: var(--accent); }
 details { border-bottom: 1px solid var(--line); padding: .6rem 0; }

@@ -98,6 +98,11 @@ std::vector<Confusion> confusions_of(const std::vector<std::vector<std::int64_t>
   return found;
 }
 
+std::vector<std::string> spaced(std::vector<std::string> names) {
+  for (std::string& name : names) std::replace(name.begin(), name.end(), '_', ' ');
+  return names;
+}
+
 std::string confusion_list(const Results& results) {
   constexpr std::size_t kMostListed = 12;
   std::vector<Confusion> found = confusions_of(results.measured.confusion);
@@ -119,9 +124,7 @@ std::string confusion_list(const Results& results) {
 }  // namespace
 
 std::string shown_name(const std::string& name) {
-  std::string text = name;
-  std::replace(text.begin(), text.end(), '_', ' ');
-  return escape(text);
+  return escape(spaced({name}).front());
 }
 
 std::string shown_method(const std::string& method) {
@@ -242,7 +245,7 @@ std::string confusion_section(const Results& results, const std::string& prefix)
       prefix + "confusion", "What is taken for what",
       html_note("A row is what the image shows, a column what it was called; darker is a larger share "
                 "of the row. Blue on the diagonal is right, orange is wrong. Every cell names itself.") +
-          heat_map({results.classes, results.measured.confusion}) + confusion_list(results));
+          heat_map({spaced(results.classes), results.measured.confusion}) + confusion_list(results));
 }
 
 std::string calibration_section(const Results& results, const std::string& prefix) {
@@ -263,7 +266,7 @@ std::string calibration_section(const Results& results, const std::string& prefi
   }
   return html_section(
       prefix + "calibration", "Can the probabilities be believed?",
-      html_note(fmt::format("Blue: how many of the images with such a claim were named correctly. Orange: how far that "
+      html_note(fmt::format("Blue: how many of the images with such a claim were named correctly. Framed: how far that "
                             "is from the claim. Expected calibration error {}.",
                             per_cent(results.measured.metrics.ece))) +
           "<div class=\"pair\">" + reliability_chart(bins) + "<div>" + html_table(table) + "</div></div>\n");
