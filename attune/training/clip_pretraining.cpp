@@ -16,6 +16,7 @@
 #include "attune/training/pretrain_model.h"
 #include "attune/training/pretrain_recipe.h"
 #include "attune/training/pretrain_run.h"
+#include "attune/training/run_log.h"
 
 namespace attune {
 namespace {
@@ -76,12 +77,12 @@ class Pretraining {
       check_same_recipe(recipe_, kept);
       position_ = run_.load_checkpoint(saved_);
       model_.load_state(saved_);
-      run_.cut_metrics(position_.samples);
     } else if (run_.has_checkpoint()) {
       throw UsageError(
           fmt::format("{}: holds a run already; resume it or name another folder", run_.folder().string()));
     }
     write_file(kept, recipe_.to_yaml());
+    log_.emplace(run_.folder() / "metrics.jsonl", position_.log_bytes);
     begun_ = now() - position_.seconds;
     saved_at_ = position_.seconds;
   }
@@ -110,6 +111,7 @@ class Pretraining {
         rated_samples = position_.samples;
         rated_at = seconds();
       }
+      progress_.update(position_.samples, total_, note_);
       if (evaluation_due(stage)) {
         evaluate(stage);
         rated_samples = position_.samples;
@@ -203,7 +205,7 @@ class Pretraining {
     Json line = {{"stage", stage.name},
                  {"step", position_.step},
                  {"samples", position_.samples},
-                 {"seconds", position_.seconds},
+                 {"seconds", seconds()},
                  {"loss", loss},
                  {"learning_rate", stage.rate(position_.step - 1)},
                  {"samples_per_second", rate},
@@ -221,8 +223,9 @@ class Pretraining {
     };
     spread("image_cosine", forward.image);
     spread("text_cosine", forward.text);
-    run_.add_metrics(line);
-    progress_.update(position_.samples, total_, fmt::format("{} loss {:.3f} {:.0f}/s", stage.name, loss, rate));
+    log_->write(line);
+    log_->flush();
+    note_ = fmt::format("{} loss {:.3f} {:.0f}/s", stage.name, loss, rate);
   }
 
   bool evaluation_due(const PretrainStage& stage) const {
@@ -246,7 +249,8 @@ class Pretraining {
       log_info(fmt::format("evaluation after {} samples: 1 - cosine on texts kept apart {:.4f}", position_.samples,
                            line["unseen_text_loss"].get<double>()));
     }
-    run_.add_metrics(line);
+    log_->write(line);
+    log_->flush();
     run_.replace_model([&](const std::filesystem::path& folder) {
       model_.save_folder(folder);
       write_json(folder / "metrics.json", line);
@@ -263,6 +267,7 @@ class Pretraining {
 
   void checkpoint() {
     position_.seconds = seconds();
+    position_.log_bytes = log_->flush();
     TensorMap tensors = model_.state();
     if (optimiser_) {
       for (const auto& [name, tensor] : optimiser_->state()) tensors[std::string(kOptimiser) + name] = tensor;
@@ -285,11 +290,13 @@ class Pretraining {
   PretrainData data_;
   NamingGate gate_;
   PretrainRun run_;
+  std::optional<RunLog> log_;
   PretrainModel model_;
   TokenTable tokens_;
   std::unique_ptr<Optimiser> optimiser_;
   TensorMap saved_;  // of the checkpoint that is resumed, until its stage begins
   PretrainPosition position_;
+  std::string note_;
   std::int64_t total_ = 0, pass_ = -1;
   std::vector<std::int64_t> order_;
   double begun_ = 0.0, saved_at_ = 0.0;

@@ -8,6 +8,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/base/json.h"
 #include "attune/base/random.h"
 #include "attune/clip/contrastive.h"
 
@@ -32,20 +33,10 @@ Tensor checked(const SafetensorsFile& file, const std::string& name, at::ScalarT
 
 }  // namespace
 
-std::vector<std::string> read_lines(const std::filesystem::path& path) {
-  const std::string content = read_file(path);
-  std::vector<std::string> lines;
-  for (std::size_t begin = 0; begin < content.size();) {
-    const std::size_t end = std::min(content.find('\n', begin), content.size());
-    lines.push_back(content.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return lines;
-}
-
 PretrainData::PretrainData(const std::filesystem::path& folder)
     : file_(folder / "drawings.safetensors"), texts_(read_lines(folder / "texts.txt")) {
   read_drawings();
+  read_rows(folder);
   read_teacher(folder);
 }
 
@@ -76,6 +67,18 @@ void PretrainData::read_drawings() {
     pool.drawings.push_back(i);
     pool.sums.push_back((pool.sums.empty() ? 0.0 : pool.sums.back()) + value);
   }
+}
+
+void PretrainData::read_rows(const std::filesystem::path& folder) {
+  const std::string path = (folder / "pack.json").string();
+  const Json rows = json_at<Json>(read_json(path), "rows", path);
+  const auto evaluation = json_at<std::vector<std::int64_t>>(rows, "evaluation", path);
+  const auto texts = static_cast<std::int64_t>(texts_.size());
+  if (evaluation.size() != 2 || evaluation[0] < 1 || evaluation[0] > texts || evaluation[1] != texts) {
+    throw Error(fmt::format("{}: rows.evaluation: expected [first, {}], the last lines of texts.txt, found [{}]", path,
+                            texts, fmt::join(evaluation, ", ")));
+  }
+  training_texts_ = evaluation[0];
 }
 
 void PretrainData::read_teacher(const std::filesystem::path& folder) {

@@ -15,7 +15,7 @@ namespace attune {
 ///                         caption I32 [N, K]
 ///   texts.txt             T lines
 ///   teacher.safetensors   embedding F16 or F32 [T, E], mean F32 [E], axes F32 [d, E]
-///   pack.json             "training_texts": how many of the first texts training may draw on
+///   pack.json             rows.evaluation [first, past]: the last texts, which are the sentences of evaluations
 class PretrainData {
  public:
   /// Errors name the file, the tensor, and what does not fit.
@@ -46,6 +46,7 @@ class PretrainData {
     std::vector<double> sums;
   };
   void read_drawings();
+  void read_rows(const std::filesystem::path& folder);
   void read_teacher(const std::filesystem::path& folder);
 
   SafetensorsFile file_;
@@ -55,8 +56,5 @@ class PretrainData {
   Tensor targets_;
   std::int64_t training_texts_ = 0;
 };
-
-/// Lines of a text file without their ends; the file's last line end is optional.
-std::vector<std::string> read_lines(const std::filesystem::path& path);
 
 }  // namespace attune
