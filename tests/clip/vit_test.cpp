@@ -1,0 +1,140 @@
+#include "attune/clip/vit.h"
+
+#include <gtest/gtest.h>
+
+#include "attune/base/error.h"
+#include "attune/clip/weights.h"
+
+namespace attune {
+namespace {
+
+struct VitTest : testing::Test {
+  ClipConfig config;
+  NamedTensors source;
+  VitWeights<FrozenLinear> weights;
+  KeyedRandom random{9, "test.vit"};
+
+  VitTest() {
+    config.joint_width = 24;
+    config.vision.image_size = 24;
+    config.vision.patch = 8;
+    config.vision.width = 32;
+    config.vision.hidden = 64;
+    config.vision.layers = 3;
+    config.vision.heads = 4;
+    source = {random_vit_tensors(config, 3), "random"};
+    for (auto& [name, tensor] : source.tensors) tensor = tensor + normal(tensor.sizes(), 0.0, 0.05, random);
+    weights = frozen_vit_weights(config, source);
+  }
+  Tensor pixels(std::int64_t batch = 2) { return normal({batch, 3, 24, 24}, 0.0, 1.0, random); }
+  Tensor tokens(std::int64_t batch, std::int64_t count) { return normal({batch, count, 32}, 0.0, 0.5, random); }
+  ImageFeatures encode(const Tensor& given, const Tuning& tuning = {}, bool local = false) {
+    return encode_vit(config.vision, weights, given, tuning, local);
+  }
+};
+
+void expect_close(const Tensor& found, const Tensor& expected, double tolerance = 1e-5) {
+  ASSERT_EQ(found.sizes(), expected.sizes());
+  EXPECT_LE((found - expected).abs().max().item<double>(), tolerance * expected.abs().max().item<double>());
+}
+
+TEST_F(VitTest, LocalFeaturesLeaveTheGlobalOneAsItIs) {
+  const Tensor given = pixels();
+  const auto both = encode(given, {}, true);
+  EXPECT_EQ(both.local.sizes(), (at::IntArrayRef{2, 9, 24}));
+  expect_close(both.global, encode(given).global);
+  EXPECT_FALSE(encode(given).local.defined());
+}
+
+TEST_F(VitTest, PlaceOfTokensChangesNothingBecauseAttentionHasNoOrder) {
+  const Tensor given = pixels();
+  Tuning tuning;
+  tuning.blocks.resize(3);
+  for (auto& block : tuning.blocks) block = {.place = Place::kAtEnd, .tokens = tokens(1, 2)};
+  const auto at_end = encode(given, tuning, true);
+  for (auto& block : tuning.blocks) block.place = Place::kAfterClass;
+  const auto after_class = encode(given, tuning, true);
+  expect_close(after_class.global, at_end.global);
+  expect_close(after_class.local, at_end.local);
+  EXPECT_GT((at_end.global - encode(given).global).abs().max().item<double>(), 1e-3);
+  expect_close(encode(given, tuning).global, at_end.global);
+}
+
+TEST_F(VitTest, LaterTokensReplaceTheOnesBefore) {
+  const Tensor given = pixels(1);
+  Tuning deep;
+  deep.blocks.resize(3);
+  deep.blocks[1].tokens = tokens(1, 2);
+  deep.blocks[2].tokens = tokens(1, 2);
+  const Tensor with_both = encode(given, deep).global;
+  Tuning last_only;
+  last_only.blocks.resize(3);
+  last_only.blocks[2].tokens = deep.blocks[2].tokens;
+  Tuning zero_first = deep;
+  zero_first.blocks[1].tokens = tokens(1, 2);
+  EXPECT_GT((with_both - encode(given, last_only).global).abs().max().item<double>(), 1e-4);
+  EXPECT_GT((with_both - encode(given, zero_first).global).abs().max().item<double>(), 1e-4);
+  // A replaced token leaves the last block with the same tokens: only what the others saw of it stays.
+  Tuning gone = deep;
+  gone.blocks[2].tokens = Tensor();
+  EXPECT_GT((with_both - encode(given, gone).global).abs().max().item<double>(), 1e-4);
+}
+
+TEST_F(VitTest, TokensOfEachImageEqualSeparateCalls) {
+  const Tensor given = pixels(3);
+  Tuning tuning;
+  tuning.blocks.resize(2);
+  for (auto& block : tuning.blocks) block.tokens = tokens(3, 2);
+  const Tensor together = encode(given, tuning).global;
+  for (std::int64_t i = 0; i < 3; ++i) {
+    Tuning alone = tuning;
+    for (auto& block : alone.blocks) block.tokens = block.tokens.narrow(0, i, 1);
+    expect_close(together.narrow(0, i, 1), encode(given.narrow(0, i, 1), alone).global);
+  }
+}
+
+TEST_F(VitTest, ZeroUpMatricesChangeNothing) {
+  const LowRank zero{.down = normal({2, 32}, 0.0, 1.0, random), .up = at::zeros({32, 2})};
+  const Tensor given = pixels();
+  expect_close(encode(given, Tuning{{{.q = zero, .k = zero, .v = zero, .out = zero}}}).global, encode(given).global,
+               1e-6);
+}
+
+TEST_F(VitTest, GradientsReachPixelsAndTokens) {
+  Tensor given = pixels().set_requires_grad(true);
+  Tuning tuning;
+  tuning.blocks.resize(3);
+  for (auto& block : tuning.blocks) block.tokens = tokens(1, 2).set_requires_grad(true);
+  const auto features = encode(given, tuning, true);
+  (features.global.sum() + features.local.square().sum()).backward();
+  EXPECT_GT(given.grad().abs().max().item<double>(), 0.0);
+  for (const auto& block : tuning.blocks) EXPECT_GT(block.tokens.grad().abs().max().item<double>(), 0.0);
+}
+
+TEST_F(VitTest, FrozenAndTrainableTowersAgree) {
+  const auto trainable = trainable_vit_weights(config, source);
+  const Tensor given = pixels();
+  const Tensor expected = encode_vit(config.vision, trainable, given).global;
+  expect_close(encode(given).global, expected);
+  expected.square().sum().backward();
+  for (const auto& [name, leaf] : parameters_of(trainable)) EXPECT_TRUE(leaf.grad().defined()) << name;
+}
+
+TEST_F(VitTest, ImpossibleInputsAreErrors) {
+  EXPECT_THROW(encode(at::zeros({1, 3, 32, 32})), Error);
+  EXPECT_THROW(encode(Tensor()), Error);
+  Tuning tuning;
+  tuning.blocks.resize(2);
+  tuning.blocks[0].tokens = tokens(1, 2);
+  tuning.blocks[1].tokens = tokens(1, 3);
+  EXPECT_THROW(encode(pixels(), tuning), Error);
+  tuning.blocks[1].tokens = tokens(3, 2);
+  EXPECT_THROW(encode(pixels(), tuning), Error);
+  tuning.blocks[1] = {.place = Place::kOverwriteAfterStart, .tokens = tokens(1, 2)};
+  EXPECT_THROW(encode(pixels(), tuning), Error);
+  tuning.blocks[1] = {.tokens = at::zeros({1, 2, 31})};
+  EXPECT_THROW(encode(pixels(), tuning), Error);
+}
+
+}  // namespace
+}  // namespace attune
