@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <type_traits>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "attune/base/error.h"
+#include "attune/clip/text_parts.h"
 
 namespace attune {
 namespace {
@@ -224,6 +226,13 @@ Tensor encode_rows(const TextConfig& config, const TextWeights<L>& weights, cons
 /// Rows that are computed at once where no gradient is wanted: enough for fast matrices, 0.3 GB at width 512.
 constexpr std::int64_t kRowsAtOnce = 16384;
 
+/// What the graph of a call may hold before classes are computed in parts, and about what it holds for a row: 18 times
+/// the width in each block.
+constexpr std::int64_t kGraphBytes = std::int64_t{4} << 30;
+std::int64_t graph_bytes(const TextConfig& config, std::int64_t rows) {
+  return rows * config.layers * config.width * 18 * static_cast<std::int64_t>(sizeof(float));
+}
+
 }  // namespace
 
 template <class L>
@@ -232,7 +241,16 @@ Tensor encode_text(const TextConfig& config, const TextWeights<L>& weights, cons
   check_tuning(tuning, weights.transformer.blocks.size(), config.width, "text tower");
   const Layout layout = lay_out(config, prompts, tuning);
   const auto classes = prompts.end.size(0);
-  if (at::GradMode::is_enabled() || layout.rows <= kRowsAtOnce || classes == 1) {
+  bool graph = at::GradMode::is_enabled();
+  if constexpr (std::is_same_v<L, FrozenLinear>) {
+    graph = graph && wants_gradients(prompts, tuning);
+    const auto bytes = graph_bytes(config, layout.rows);
+    if (graph && bytes > kGraphBytes && classes > 1) {
+      const auto parts = std::min(classes, (bytes + kGraphBytes - 1) / kGraphBytes * 2);
+      return encode_text_in_parts(config, weights, prompts, tuning, (classes + parts - 1) / parts);
+    }
+  }
+  if (graph || layout.rows <= kRowsAtOnce || classes == 1) {
     return encode_rows(config, weights, layout, prompts, tuning);
   }
   const auto half = classes / 2;

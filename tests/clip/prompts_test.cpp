@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "attune/base/error.h"
+#include "attune/clip/text_parts.h"
 #include "attune/clip/text_tower.h"
 #include "attune/clip/weights.h"
 
@@ -83,6 +84,34 @@ TEST_F(TextTowerTest, ChunkedWithoutGradientsEqualsWhole) {
   const Tensor whole = encode(many);
   const at::NoGradGuard frozen;
   expect_close(encode(many), whole);
+}
+
+TEST_F(TextTowerTest, PartsGiveTheGradientsOfTheWhole) {
+  Prompts given = prompts(2);
+  Tuning tuning;
+  tuning.blocks.resize(3);
+  tuning.blocks[1] = {.place = Place::kOverwriteAfterStart, .tokens = normal({1, 2, 32}, 0.0, 0.5, random)};
+  tuning.blocks[2].v = {.down = normal({2, 32}, 0.0, 0.3, random), .up = normal({32, 2}, 0.0, 0.3, random)};
+  const std::vector<Tensor*> leaves = {&given.prefix, &given.suffix, &tuning.blocks[1].tokens, &tuning.blocks[2].v.down,
+                                       &tuning.blocks[2].v.up};
+  for (auto* leaf : leaves) leaf->set_requires_grad(true);
+  const Tensor whole = encode(given, tuning);
+  const Tensor projection = normal(whole.sizes(), 0.0, 1.0, random);
+  (whole * projection).sum().backward();
+  std::vector<Tensor> expected;
+  for (auto* leaf : leaves) {
+    expected.push_back(leaf->grad().clone());
+    leaf->mutable_grad().reset();
+  }
+  for (const std::int64_t classes : {1, 2, 7}) {
+    const Tensor parts = encode_text_in_parts(config.text, weights, given, tuning, classes);
+    expect_close(parts, whole);
+    (parts * projection).sum().backward();
+    for (std::size_t i = 0; i < leaves.size(); ++i) {
+      expect_close(leaves[i]->grad(), expected[i]);
+      leaves[i]->mutable_grad().reset();
+    }
+  }
 }
 
 TEST_F(TextTowerTest, TunedTokensOverwriteAfterTheStart) {
