@@ -55,10 +55,30 @@ void refuse_outside_values(const std::string& lower, std::string_view mark, char
   }
 }
 
+// The parser would follow other encodings too (UTF-16, UTF-7 by declaration), which hide references from a look at the
+// bytes.
+void refuse_other_encodings(const std::string& lower, std::string_view name) {
+  constexpr std::string_view kMark = "\xEF\xBB\xBF";
+  std::string_view text = lower;
+  if (text.starts_with(kMark)) text.remove_prefix(kMark.size());
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  if (first == std::string_view::npos || text[first] != '<' || text.find('\0') != std::string_view::npos) {
+    fail(name, "broken SVG: expected UTF-8 text that begins with <");
+  }
+  const std::string_view declaration = text.starts_with("<?xml") ? text.substr(0, text.find("?>")) : "";
+  const std::size_t at = declaration.find("encoding");
+  if (at == std::string_view::npos) return;
+  const std::size_t value = declaration.find_first_of("\"'", at);
+  if (value == std::string_view::npos || !declaration.substr(value + 1).starts_with("utf-8")) {
+    fail(name, "expected an SVG in UTF-8, found another encoding in its declaration");
+  }
+}
+
 void refuse_outside_references(std::string_view svg, std::string_view name) {
   std::string lower(svg);
   std::transform(lower.begin(), lower.end(), lower.begin(),
                  [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
+  refuse_other_encodings(lower, name);
   for (const std::string_view mark : {"<!entity", "<?xml-stylesheet", "@import", "xi:include", "<image", "<feimage"}) {
     if (lower.find(mark) != std::string::npos) fail(name, fmt::format("SVG with {} is refused", mark));
   }

@@ -109,6 +109,20 @@ TEST(Svg, RefusesBrokenTexts) {
   EXPECT_EQ(refusal(whole), "");
 }
 
+TEST(Svg, RefusesEncodingsThatCouldHideAReference) {
+  const std::string plain = svg(R"(<image href="x.png"/>)");
+  std::string wide;
+  for (const char letter : plain) wide += {letter, '\0'};
+  EXPECT_THAT(refusal(wide), HasSubstr("expected UTF-8"));
+  EXPECT_THAT(refusal("\xFF\xFE" + wide), HasSubstr("expected UTF-8"));
+  EXPECT_THAT(refusal(R"(<?xml version="1.0" encoding="UTF-7"?>)" + svg("")), HasSubstr("another encoding"));
+  EXPECT_THAT(refusal(R"(<?xml version='1.0' encoding='UTF-16'?>)" + svg("")), HasSubstr("another encoding"));
+  EXPECT_EQ(refusal("\xEF\xBB\xBF"
+                    R"(<?xml version="1.0" encoding="UTF-8"?>)" +
+                    svg("")),
+            "");
+}
+
 TEST(Svg, RefusesSizesBeyondReason) {
   EXPECT_THAT(refusal(svg(""), 0, 4), HasSubstr("found 0 x 4"));
   EXPECT_THAT(refusal(svg(""), 100'000, 4), HasSubstr("found 100000 x 4"));
