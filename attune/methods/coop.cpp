@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "attune/base/error.h"
 #include "attune/methods/context.h"
 #include "attune/optim/settings.h"
 

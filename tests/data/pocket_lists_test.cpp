@@ -1,0 +1,104 @@
+#include <gmock/gmock.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+
+#include "attune/base/json.h"
+
+namespace attune {
+namespace {
+
+const std::string kPocket = std::string(ATTUNE_SOURCE_DIR) + "/models/pocket";
+
+std::vector<Json> trained_drawings() {
+  gzFile file = ::gzopen((kPocket + "/drawings.jsonl.gz").c_str(), "rb");
+  EXPECT_NE(file, nullptr);
+  std::vector<Json> drawings;
+  std::string line;
+  char buffer[1 << 16];
+  while (::gzgets(file, buffer, sizeof buffer) != nullptr) {
+    line += buffer;
+    if (line.back() != '\n') continue;
+    drawings.push_back(parse_json(line, "drawings.jsonl.gz"));
+    line.clear();
+  }
+  ::gzclose(file);
+  return drawings;
+}
+
+/// " a b c " of the letters in a text, so that whole words can be looked for.
+std::string plain(const std::string& text) {
+  std::string words = " ";
+  for (const char c : text) {
+    if (c == '\'') continue;
+    const auto letter = static_cast<unsigned char>(c);
+    const char next = std::isalpha(letter) != 0 ? static_cast<char>(std::tolower(letter)) : ' ';
+    if (next != ' ' || words.back() != ' ') words += next;
+  }
+  if (words.back() != ' ') words += ' ';
+  return words;
+}
+
+bool contains_words(const std::string& text, const std::vector<std::string>& names) {
+  return std::any_of(names.begin(), names.end(), [&](const std::string& name) { return text.find(name) != std::string::npos; });
+}
+
+/// Each name as whole words, in singular and with a plural ending.
+std::vector<std::string> forms(const std::vector<std::string>& names) {
+  std::vector<std::string> all;
+  for (const std::string& name : names) {
+    const std::string words = plain(name);
+    for (const char* ending : {"", "s", "es"}) all.push_back(words.substr(0, words.size() - 1) + ending + " ");
+  }
+  return all;
+}
+
+TEST(PocketLists, NothingHeldOutIsAmongTheTrainedDrawings) {
+  const Json held = read_json(kPocket + "/held_out.json");
+  const auto strict = json_at<std::vector<std::string>>(held, "banned_names", "held_out.json");
+  auto loose = json_at<std::vector<std::string>>(held, "banned_names_icons", "held_out.json");
+  loose.insert(loose.end(), strict.begin(), strict.end());
+  const std::vector<std::string> strict_forms = forms(strict), loose_forms = forms(loose);
+  const auto families = json_at<std::vector<std::string>>(held, "families", "held_out.json");
+  const std::vector<Json> drawings = trained_drawings();
+  ASSERT_GT(drawings.size(), 10000u);
+  for (const Json& drawing : drawings) {
+    const std::string set = json_at<std::string>(drawing, "set", "drawing");
+    for (const std::string& family : families) EXPECT_EQ(set.find(family), std::string::npos) << drawing.dump();
+    if (drawing.contains("concept")) {
+      EXPECT_FALSE(held["concepts"].contains(json_at<std::string>(drawing, "concept", "drawing"))) << drawing.dump();
+    }
+    const bool emoji = drawing["kind"] == "emoji";
+    for (const std::string& name : json_at<std::vector<std::string>>(drawing, "names", "drawing")) {
+      EXPECT_FALSE(contains_words(plain(name), emoji ? strict_forms : loose_forms)) << drawing.dump();
+    }
+    if (drawing.contains("tags")) {
+      for (const std::string& tag : json_at<std::vector<std::string>>(drawing, "tags", "drawing")) {
+        EXPECT_FALSE(contains_words(plain(tag), loose_forms)) << tag << " in " << drawing.dump();
+      }
+    }
+  }
+}
+
+TEST(PocketLists, TheBenchmarkAgreesWithTheHeldOutList) {
+  const Json held = read_json(kPocket + "/held_out.json");
+  const Json benchmark = read_json(kPocket + "/emoji_dg.json");
+  std::set<std::string> subgroups;
+  std::int64_t held_out = 0;
+  for (const Json& one : benchmark["concepts"]) {
+    const std::string code = json_at<std::string>(one, "code", "concept");
+    EXPECT_EQ(json_at<bool>(one, "held_out", code), held["concepts"].contains(code)) << code;
+    held_out += json_at<bool>(one, "held_out", code) ? 1 : 0;
+    for (const auto& [set, icons] : benchmark["icons"].items()) {
+      if (set != "emojione-monotone" && set != "fluent-emoji-high-contrast") EXPECT_TRUE(icons.contains(code)) << set << " " << code;
+    }
+  }
+  EXPECT_EQ(benchmark["concepts"].size(), 650u);
+  EXPECT_EQ(benchmark["subgroups"].size(), 41u);
+  EXPECT_EQ(held_out, 197);
+}
+
+}  // namespace
+}  // namespace attune
