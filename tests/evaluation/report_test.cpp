@@ -113,7 +113,7 @@ TEST_F(ReportOfRun, IsTheSameEveryTime) {
 }
 
 TEST_F(ReportOfRun, SeveralEvaluationsHaveDistinctAnchors) {
-  const Run run = read_run(folder_.path());
+  const attune::Run run = read_run(folder_.path());
   const std::string html = report_html({run, run});
   std::vector<std::string> ids;
   const std::regex form(" id=\"([^\"]*)\"");
