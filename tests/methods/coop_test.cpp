@@ -59,16 +59,16 @@ TEST(CoOp, WithWordsAsContextEqualsZeroShotWithTheSameTemplate) {
 TEST(CoOp, PutsTheNameWhereThePositionSays) {
   const Batch batch = some_batch(5);
   const auto expect_equal = [&](const std::string& position, const std::string& sentence, const std::string& specific) {
-    const Tensor expected = make(zero_shot_method(), {"templates=" + sentence})->logits(batch);
-    const Tensor found = make(coop_method(), {"context.init=a photo of a", "context.position=" + position,
+    const Tensor expected = make(zero_shot_method(), {"templates='" + sentence + "'"})->logits(batch);
+    const Tensor found = make(coop_method(), {"context.init=a b c d", "context.position=" + position,
                                               "context.class_specific=" + specific})
                              ->logits(batch);
     EXPECT_LT(largest_difference(expected, found), 1e-4) << position << ", class-specific " << specific;
   };
   for (const char* specific : {"false", "true"}) {
-    expect_equal("end", "a photo of a {}.", specific);
-    expect_equal("middle", "a photo {} of a.", specific);
-    expect_equal("front", "{} a photo of a.", specific);
+    expect_equal("end", "a b c d {}.", specific);
+    expect_equal("middle", "a b {} c d.", specific);
+    expect_equal("front", "{} a b c d.", specific);
   }
 }
 
