@@ -89,8 +89,6 @@ class Pretraining {
 
   bool run_stage(const PretrainStage& stage) {
     begin_stage(stage);
-    double loss_sum = 0.0;
-    std::int64_t summed = 0;
     std::int64_t rated_samples = position_.samples;
     double rated_at = seconds();
     while (position_.step < stage.steps()) {
@@ -98,16 +96,16 @@ class Pretraining {
         checkpoint();
         return false;
       }
-      const Forward forward = step(stage, loss_sum);
-      ++summed;
+      const Forward forward = step(stage);
+      ++position_.summed;
       ++position_.step;
       ++position_.draws;
       position_.samples += stage.batch;
       if (position_.step % kReportEvery == 0 || position_.step == stage.steps()) {
         const double rate = static_cast<double>(position_.samples - rated_samples) / (seconds() - rated_at);
-        report(stage, forward, loss_sum / static_cast<double>(summed), rate);
-        loss_sum = 0.0;
-        summed = 0;
+        report(stage, forward, position_.loss_sum / static_cast<double>(position_.summed), rate);
+        position_.loss_sum = 0.0;
+        position_.summed = 0;
         rated_samples = position_.samples;
         rated_at = seconds();
       }
@@ -142,7 +140,7 @@ class Pretraining {
     log_info(fmt::format("stage {}: step {} of {}", stage.name, position_.step, stage.steps()));
   }
 
-  Forward step(const PretrainStage& stage, double& loss_sum) {
+  Forward step(const PretrainStage& stage) {
     optimiser_->zero_gradients();
     Forward result = forward(stage);
     const double loss = result.loss.item<double>();
@@ -154,7 +152,7 @@ class Pretraining {
                               stage.name, position_.step, loss, norm));
     }
     optimiser_->step(stage.rate(position_.step));
-    loss_sum += loss;
+    position_.loss_sum += loss;
     return result;
   }
 

@@ -17,8 +17,9 @@ bool PretrainRun::has_checkpoint() const {
 }
 
 void PretrainRun::save_checkpoint(const PretrainPosition& position, const TensorMap& tensors) const {
-  const Json place = {{"stage", position.stage},     {"step", position.step},       {"draws", position.draws},
-                      {"samples", position.samples}, {"seconds", position.seconds}, {"log_bytes", position.log_bytes}};
+  const Json place = {{"stage", position.stage},       {"step", position.step},       {"draws", position.draws},
+                      {"samples", position.samples},   {"seconds", position.seconds}, {"log_bytes", position.log_bytes},
+                      {"loss_sum", position.loss_sum}, {"summed", position.summed}};
   save_tensors(folder_ / kCheckpoint, tensors, {{"position", place.dump()}});
 }
 
@@ -37,7 +38,9 @@ PretrainPosition PretrainRun::load_checkpoint(TensorMap& tensors) const {
           json_at<std::int64_t>(place, "draws", where),
           json_at<std::int64_t>(place, "samples", where),
           json_at<double>(place, "seconds", where),
-          static_cast<std::uint64_t>(json_at<std::int64_t>(place, "log_bytes", where))};
+          static_cast<std::uint64_t>(json_at<std::int64_t>(place, "log_bytes", where)),
+          json_or<double>(place, "loss_sum", 0.0, where),
+          json_or<std::int64_t>(place, "summed", 0, where)};
 }
 
 void PretrainRun::replace_model(const std::function<void(const std::filesystem::path&)>& write) const {

@@ -16,6 +16,8 @@ struct PretrainPosition {
   std::int64_t samples = 0;     // done in all stages
   double seconds = 0.0;         // of work, over all sittings
   std::uint64_t log_bytes = 0;  // length of metrics.jsonl
+  double loss_sum = 0.0;        // of the steps since the last report
+  std::int64_t summed = 0;      // how many they are
 };
 
 /// The files of a run beside its log: checkpoint.safetensors and model/.

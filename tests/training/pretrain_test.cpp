@@ -1,10 +1,10 @@
-#include <fstream>
-#include <set>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/tensors/device.h"
 #include "attune/training/clip_pretraining.h"
 #include "attune/training/pretrain_augment.h"
 #include "attune/training/pretrain_data.h"
@@ -55,7 +55,10 @@ void write_pack(const std::filesystem::path& folder) {
 
 class Pretraining : public testing::Test {
  protected:
-  Pretraining() { write_pack(pack_.path()); }
+  Pretraining() {
+    set_threads(1);  // bits are promised for a number of threads; and one test forks
+    write_pack(pack_.path());
+  }
 
   ClipPretraining tiny(const std::string& run, bool resume = false) const {
     Config recipe(clip_pretraining_schema());
