@@ -50,9 +50,8 @@ Prompts sentence_prompts(const ClipModel& model, const std::vector<std::string>&
   const auto& tower = text_of(model);
   if (sentences.empty()) throw Error("sentence_prompts: expected at least one sentence, found none");
   const auto room = static_cast<std::size_t>(std::max<std::int64_t>(0, tower.config().context_length - 2));
-  const auto count = static_cast<std::int64_t>(sentences.size());
   std::vector<std::vector<std::int64_t>> ids;
-  std::size_t longest = 0;
+  std::vector<std::int64_t> ends;
   for (const auto& sentence : sentences) {
     ids.push_back(model.tokenizer->encode(sentence));
     if (ids.back().size() > room) {
@@ -62,16 +61,10 @@ Prompts sentence_prompts(const ClipModel& model, const std::vector<std::string>&
       }
       ids.back().resize(room);
     }
-    longest = std::max(longest, ids.back().size());
+    ends.push_back(pooled_position(model, ids.back(), sentence));
   }
-  Tensor rows = at::full({1, count, static_cast<std::int64_t>(longest) + 1}, model.tokenizer->end(), at::kLong);
-  Tensor ends = at::empty({count}, at::kLong);
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto& own = ids[static_cast<std::size_t>(i)];
-    std::copy(own.begin(), own.end(), rows.mutable_data_ptr<std::int64_t>() + i * rows.size(2));
-    ends.mutable_data_ptr<std::int64_t>()[i] = pooled_position(model, own, sentences[static_cast<std::size_t>(i)]);
-  }
-  return {tower.embed(at::full({1, 1}, model.tokenizer->start(), at::kLong)), tower.embed(rows), ends};
+  return {tower.embed(at::full({1, 1}, model.tokenizer->start(), at::kLong)),
+          tower.embed(pad_ids(ids, model.tokenizer->end()).unsqueeze(0)), at::tensor(ends, at::kLong)};
 }
 
 Tensor encode_sentences(const ClipModel& model, const std::vector<std::string>& sentences, bool truncate) {

@@ -276,20 +276,25 @@ Tensor embed_tokens(const Tensor& table, const Tensor& ids) {
   return at::embedding(table, flat).view(shape);
 }
 
-Prompts embed_sentences(const Tensor& table, const std::vector<std::vector<std::int64_t>>& sentences,
-                        std::int64_t start, std::int64_t end) {
-  const auto count = static_cast<std::int64_t>(sentences.size());
+Tensor pad_ids(const std::vector<std::vector<std::int64_t>>& sentences, std::int64_t end) {
   std::size_t longest = 0;
   for (const auto& sentence : sentences) longest = std::max(longest, sentence.size());
-  Tensor ids = at::full({1, count, static_cast<std::int64_t>(longest) + 1}, end, at::kLong);
-  Tensor ends = at::empty({count}, at::kLong);
-  auto* id = ids.mutable_data_ptr<std::int64_t>();
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto& sentence = sentences[static_cast<std::size_t>(i)];
-    std::copy(sentence.begin(), sentence.end(), id + i * ids.size(2));
-    ends.mutable_data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(sentence.size());
+  Tensor ids =
+      at::full({static_cast<std::int64_t>(sentences.size()), static_cast<std::int64_t>(longest) + 1}, end, at::kLong);
+  auto* row = ids.mutable_data_ptr<std::int64_t>();
+  for (const auto& sentence : sentences) {
+    std::copy(sentence.begin(), sentence.end(), row);
+    row += ids.size(1);
   }
-  return {embed_tokens(table, at::full({1, 1}, start, at::kLong)), embed_tokens(table, ids), ends};
+  return ids;
+}
+
+Prompts embed_sentences(const Tensor& table, const std::vector<std::vector<std::int64_t>>& sentences,
+                        std::int64_t start, std::int64_t end) {
+  std::vector<std::int64_t> ends;
+  for (const auto& sentence : sentences) ends.push_back(static_cast<std::int64_t>(sentence.size()));
+  return {embed_tokens(table, at::full({1, 1}, start, at::kLong)),
+          embed_tokens(table, pad_ids(sentences, end).unsqueeze(0)), at::tensor(ends, at::kLong)};
 }
 
 namespace {

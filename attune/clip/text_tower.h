@@ -30,6 +30,9 @@ extern template Tensor encode_text(const TextConfig&, const TextWeights<FrozenLi
 /// Rows of the token embedding: ids [any shape] -> [any shape, width]. Differentiable in the table.
 Tensor embed_tokens(const Tensor& table, const Tensor& ids);
 
+/// Token ids of sentences, without the special tokens, as rows [sentences, longest + 1] filled up with the end token.
+Tensor pad_ids(const std::vector<std::vector<std::int64_t>>& sentences, std::int64_t end);
+
 /// Sentences as prompts whose prefix is the start token: ids without the special tokens, padded here.
 /// `table` is the token embedding; gradients reach it.
 Prompts embed_sentences(const Tensor& table, const std::vector<std::vector<std::int64_t>>& sentences,
