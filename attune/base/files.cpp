@@ -1,26 +1,28 @@
 #include "attune/base/files.h"
 
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <openssl/evp.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <fcntl.h>
 #include <fstream>
 #include <sstream>
+#include <unistd.h>
 #include <utility>
+
+#include <fmt/format.h>
+#include <openssl/evp.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "attune/base/error.h"
 
 namespace attune {
 namespace {
 
-std::string reason() { return std::strerror(errno); }
+std::string reason() {
+  return std::strerror(errno);
+}
 
 /// A file descriptor that closes itself.
 class Descriptor {
@@ -40,7 +42,8 @@ class Descriptor {
 std::uint64_t regular_size(int descriptor, const std::filesystem::path& path) {
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) throw Error(fmt::format("cannot read {}: {}", path.string(), reason()));
-  if (S_ISDIR(status.st_mode)) throw Error(fmt::format("cannot read {}: expected a file, found a folder", path.string()));
+  if (S_ISDIR(status.st_mode))
+    throw Error(fmt::format("cannot read {}: expected a file, found a folder", path.string()));
   return static_cast<std::uint64_t>(status.st_size);
 }
 
@@ -139,9 +142,13 @@ std::string sha256(std::span<const std::byte> bytes) {
   return hex;
 }
 
-std::string sha256(std::string_view text) { return sha256(std::as_bytes(std::span(text))); }
+std::string sha256(std::string_view text) {
+  return sha256(std::as_bytes(std::span(text)));
+}
 
-std::string sha256_of_file(const std::filesystem::path& path) { return sha256(MappedFile(path).bytes()); }
+std::string sha256_of_file(const std::filesystem::path& path) {
+  return sha256(MappedFile(path).bytes());
+}
 
 TemporaryFolder::TemporaryFolder() {
   std::string name = (std::filesystem::temp_directory_path() / "attune-XXXXXX").string();
@@ -173,8 +180,9 @@ std::filesystem::path models_folder() {
       if (std::filesystem::is_directory(above / models / "pocket", ignored)) return above / models;
     }
   }
-  throw Error("shipped models: expected models/pocket or share/attune/models/pocket above the program, found neither; "
-              "set ATTUNE_MODELS to the folder that holds pocket");
+  throw Error(
+      "shipped models: expected models/pocket or share/attune/models/pocket above the program, found neither; "
+      "set ATTUNE_MODELS to the folder that holds pocket");
 }
 
 }  // namespace attune

@@ -61,8 +61,8 @@ class TemporaryFolder {
 /// Where Attune keeps what it can make again: $ATTUNE_CACHE, else $XDG_CACHE_HOME/attune, else ~/.cache/attune.
 std::filesystem::path cache_folder();
 
-/// The folder of what ships with the program (pocket/): $ATTUNE_MODELS, else models or share/attune/models in the nearest
-/// folder above the program that has one. Throws Error where there is none.
+/// The folder of what ships with the program (pocket/): $ATTUNE_MODELS, else models or share/attune/models in the
+/// nearest folder above the program that has one. Throws Error where there is none.
 std::filesystem::path models_folder();
 
 }  // namespace attune

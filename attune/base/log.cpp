@@ -26,10 +26,18 @@ void set_log_sink(LogSink next) {
   sink() = std::move(next);
 }
 
-void log_info(std::string_view text) { send(Severity::kInfo, text); }
-void log_warning(std::string_view text) { send(Severity::kWarning, text); }
+void log_info(std::string_view text) {
+  send(Severity::kInfo, text);
+}
+void log_warning(std::string_view text) {
+  send(Severity::kWarning, text);
+}
 
-void request_stop() { stop = true; }
-bool stop_requested() { return stop; }
+void request_stop() {
+  stop = true;
+}
+bool stop_requested() {
+  return stop;
+}
 
 }  // namespace attune

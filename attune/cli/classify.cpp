@@ -1,9 +1,9 @@
 #include "attune/cli/classify.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+
+#include <fmt/format.h>
 
 #include "attune/base/files.h"
 #include "attune/evaluation/evaluate.h"
@@ -13,7 +13,9 @@ namespace {
 
 constexpr std::size_t kExamples = 32;
 
-std::string percent(double share) { return std::isnan(share) ? "-" : fmt::format("{:.1f}", 100 * share); }
+std::string percent(double share) {
+  return std::isnan(share) ? "-" : fmt::format("{:.1f}", 100 * share);
+}
 
 const Accuracy* find(const std::vector<NamedAccuracy>& list, const std::string& name) {
   const auto found = std::find_if(list.begin(), list.end(), [&](const NamedAccuracy& one) { return one.name == name; });
@@ -77,7 +79,8 @@ std::string summary_table(const Results& results) {
   if (floored) table += fmt::format("{:>9}", "floor");
   if (compared) table += fmt::format("{:>12}", "zero-shot");
   table += fmt::format("{:>12}\n", results.method);
-  const auto line = [&](const std::string& name, const Accuracy& now, const Accuracy* before, const std::string& floor) {
+  const auto line = [&](const std::string& name, const Accuracy& now, const Accuracy* before,
+                        const std::string& floor) {
     table += fmt::format("{:<26}{:>9}", name, now.count);
     if (floored) table += fmt::format("{:>9}", floor);
     if (compared) table += fmt::format("{:>12}", before == nullptr ? "" : percent(before->acc1));
@@ -86,7 +89,8 @@ std::string summary_table(const Results& results) {
   for (std::size_t d = 0; d < results.measured.per_domain.size(); ++d) {
     const DomainAccuracy& domain = results.measured.per_domain[d];
     const DomainAccuracy* before = compared ? &results.zero_shot->per_domain[d] : nullptr;
-    if (domain.groups.empty()) line(domain.name, domain.accuracy, before ? &before->accuracy : nullptr, floor_text(results, domain.name, "all"));
+    if (domain.groups.empty())
+      line(domain.name, domain.accuracy, before ? &before->accuracy : nullptr, floor_text(results, domain.name, "all"));
     for (const NamedAccuracy& group : domain.groups) {
       if (group.accuracy.count == 0) continue;
       const std::string words = group.name == "held_out" ? "held-out concepts" : "seen concepts";

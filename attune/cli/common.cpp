@@ -1,11 +1,11 @@
 #include "attune/cli/common.h"
 
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <unistd.h>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 #include "attune/tensors/device.h"
@@ -93,6 +93,7 @@ void prepare(const Common& common) {
   }
   set_threads(common.threads);
   flush_denormals();
+  keep_freed_memory();
   if (device.is_cuda()) say(common, fmt::format("device: {}", device.str()));
 }
 
@@ -121,7 +122,9 @@ std::string& remembered_command() {
 }
 }  // namespace
 
-std::string command_line() { return remembered_command(); }
+std::string command_line() {
+  return remembered_command();
+}
 
 void set_command_line(int count, char** arguments) {
   std::string command = "attune";
@@ -133,6 +136,8 @@ void set_command_line(int count, char** arguments) {
   remembered_command() = command;
 }
 
-std::string version() { return ATTUNE_VERSION; }
+std::string version() {
+  return ATTUNE_VERSION;
+}
 
 }  // namespace attune

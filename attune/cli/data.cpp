@@ -1,6 +1,6 @@
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
@@ -48,7 +48,8 @@ void run_check(const DataOptions& options) {
   if (options.common.json) {
     Json duplicates = Json::array();
     for (const DuplicateGroup& group : report.duplicates) {
-      duplicates.push_back({{"paths", group.paths}, {"across_parts", group.across_parts}, {"across_classes", group.across_classes}});
+      duplicates.push_back(
+          {{"paths", group.paths}, {"across_parts", group.across_parts}, {"across_classes", group.across_classes}});
     }
     print_json({{"dataset", dataset.name},
                 {"layout", dataset.layout},
@@ -77,7 +78,8 @@ void run_check(const DataOptions& options) {
     say(options.common, report.good() ? "no problems found" : "see the problems above");
   }
   if (!report.broken.empty()) {
-    throw Error(fmt::format("{}: {} of {} pictures cannot be decoded", dataset.name, report.broken.size(), report.whole.total()));
+    throw Error(fmt::format("{}: {} of {} pictures cannot be decoded", dataset.name, report.broken.size(),
+                            report.whole.total()));
   }
 }
 
@@ -103,7 +105,11 @@ void run_split(const DataOptions& options) {
   save_split(options.out, dataset, record);
   const std::string hash = split_hash(dataset);
   if (options.common.json) {
-    print_json({{"out", options.out}, {"train", dataset.train.size()}, {"val", dataset.val.size()}, {"test", dataset.test.size()}, {"sha256", hash}});
+    print_json({{"out", options.out},
+                {"train", dataset.train.size()},
+                {"val", dataset.val.size()},
+                {"test", dataset.test.size()},
+                {"sha256", hash}});
   } else {
     say(options.common, fmt::format("{}: {} train, {} val, {} test; SHA-256 {}", options.out, dataset.train.size(),
                                     dataset.val.size(), dataset.test.size(), hash));
@@ -126,13 +132,15 @@ void run_show(const DataOptions& options) {
 }
 
 void run_render(const DataOptions& options) {
-  if (options.data != "emoji-dg") throw UsageError(fmt::format("data render: expected emoji-dg, found \"{}\"", options.data));
+  if (options.data != "emoji-dg")
+    throw UsageError(fmt::format("data render: expected emoji-dg, found \"{}\"", options.data));
   const std::filesystem::path out = options.out.empty() ? emoji_dg_folder() : std::filesystem::path(options.out);
   if (std::filesystem::exists(out / "index.json")) {
     say(options.common, fmt::format("already rendered: {}", out.string()));
     return;
   }
-  const std::filesystem::path icons = options.icons.empty() ? cache_folder() / "icons" : std::filesystem::path(options.icons);
+  const std::filesystem::path icons =
+      options.icons.empty() ? cache_folder() / "icons" : std::filesystem::path(options.icons);
   const auto progress = make_progress(options.common, "rendering");
   render_emoji_dg(models_folder() / "pocket" / "emoji_dg.json", icons, out, 64, kReaderThreads, progress.get());
   if (progress) progress->finish();
@@ -160,7 +168,8 @@ void add_data(CLI::App& app) {
   split->add_flag("--per-domain", options->per_domain, "count the shots in each domain");
   split->add_option("--out", options->out, "file to write")->required();
   CLI::App* show = add("show", "Writes a sheet of pictures as PNG", run_show);
-  show->add_option("--part", options->part, "train, val, test or all, at random; without it: the first of each class and domain");
+  show->add_option("--part", options->part,
+                   "train, val, test or all, at random; without it: the first of each class and domain");
   show->add_option("--count", options->count, "pictures where a part is named")->capture_default_str();
   show->add_option("--columns", options->columns, "pictures a row")->capture_default_str();
   show->add_option("--cell", options->cell, "pixels a picture")->capture_default_str();

@@ -1,7 +1,7 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 #include "attune/cli/classify.h"
@@ -45,7 +45,8 @@ Dataset without_classes(const Dataset& dataset, const std::vector<std::string>& 
     for (Sample& sample : *part) sample.label = labels[static_cast<std::size_t>(sample.label)];
   }
   if (others.classes.empty()) {
-    throw UsageError(fmt::format("--forgetting: expected classes outside the training set, found none in {}", dataset.name));
+    throw UsageError(
+        fmt::format("--forgetting: expected classes outside the training set, found none in {}", dataset.name));
   }
   return others;
 }
@@ -61,7 +62,8 @@ void run_eval(const EvalOptions& options) {
   const auto model = open_model(common, options.model);
   const Dataset dataset = chosen_data(options.data, options);
   const auto progress = make_progress(common, "measuring");
-  Inputs inputs(model, dataset, part_or_all(dataset, options.split), input_options(common, options.pictures, progress.get()));
+  Inputs inputs(model, dataset, part_or_all(dataset, options.split),
+                input_options(common, options.pictures, progress.get()));
   const ClassNames classes{dataset.classes, dataset.prompt_template};
 
   const std::unique_ptr<Classifier> plain = zero_shot(model, classes, options.templates);
@@ -103,11 +105,14 @@ void run_eval(const EvalOptions& options) {
   const Metrics& metrics = results.measured.metrics;
   say(common, fmt::format("{} on {} ({}), accuracy in percent\n{}", results.method, dataset.name, results.split.part,
                           summary_table(results)));
-  say(common, fmt::format("top-1 {:.2f}  top-5 {:.2f}  mean per class {:.2f}  calibration error {:.2f}", 100 * metrics.acc1,
-                          100 * metrics.acc5, 100 * metrics.mean_per_class_recall, 100 * metrics.ece));
+  say(common,
+      fmt::format("top-1 {:.2f}  top-5 {:.2f}  mean per class {:.2f}  calibration error {:.2f}", 100 * metrics.acc1,
+                  100 * metrics.acc5, 100 * metrics.mean_per_class_recall, 100 * metrics.ece));
   if (results.forgetting) {
-    say(common, fmt::format("forgetting: on {} classes outside the training set, {:.2f} by zero-shot and {:.2f} with the adapter",
-                            results.forgetting->classes.size(), 100 * results.forgetting->before, 100 * results.forgetting->after));
+    say(common,
+        fmt::format(
+            "forgetting: on {} classes outside the training set, {:.2f} by zero-shot and {:.2f} with the adapter",
+            results.forgetting->classes.size(), 100 * results.forgetting->before, 100 * results.forgetting->after));
   }
 }
 
@@ -119,11 +124,14 @@ void add_eval(CLI::App& app) {
   verb->add_option("--model", options->model, "model folder, or pocket")->required();
   verb->add_option("--data", options->data, "data set: a folder, a list file, or emoji-dg")->required();
   verb->add_option("--adapter", options->adapter, "folder of an adapter; without one: zero-shot");
-  verb->add_option("--split", options->split, "train, val, test or all; data without parts are measured whole")->capture_default_str();
+  verb->add_option("--split", options->split, "train, val, test or all; data without parts are measured whole")
+      ->capture_default_str();
   verb->add_option("--domain", options->domains, "domains to measure, with commas between them");
   verb->add_option("--classes", options->classes, "all, base or new")->capture_default_str();
-  verb->add_option("--templates", options->templates, "of zero-shot: single, best7, all80, or a template with {}")->capture_default_str();
-  verb->add_option("--forgetting", options->forgetting, "data set on whose classes outside the training set zero-shot and adapter are compared");
+  verb->add_option("--templates", options->templates, "of zero-shot: single, best7, all80, or a template with {}")
+      ->capture_default_str();
+  verb->add_option("--forgetting", options->forgetting,
+                   "data set on whose classes outside the training set zero-shot and adapter are compared");
   verb->add_option("--out", options->out, "folder for results.json and report.html");
   add_picture_options(*verb, options->pictures);
   add_common(*verb, options->common);

@@ -14,7 +14,9 @@ struct ModelOptions {
   std::string model, adapter, out, tokenizer, type = "fp16";
 };
 
-const char* name_of(Activation activation) { return activation == Activation::kQuickGelu ? "quick_gelu" : "gelu"; }
+const char* name_of(Activation activation) {
+  return activation == Activation::kQuickGelu ? "quick_gelu" : "gelu";
+}
 
 Json info_json(const ClipModel& model) {
   const TextConfig& text = model.config.text;
@@ -128,11 +130,14 @@ void add_model(CLI::App& app) {
     });
     return verb;
   };
-  CLI::App* info = add("info", "Sizes, activation, pooling, preprocessing and hash", "model folder, or pocket", run_info);
+  CLI::App* info =
+      add("info", "Sizes, activation, pooling, preprocessing and hash", "model folder, or pocket", run_info);
   info->add_option("--adapter", options->adapter, "folder of an adapter: what it learned, and where it enters");
-  CLI::App* convert = add("convert", "Turns an OpenAI archive into a model folder; nothing in it is executed", "OpenAI archive (.pt)", run_convert);
+  CLI::App* convert = add("convert", "Turns an OpenAI archive into a model folder; nothing in it is executed",
+                          "OpenAI archive (.pt)", run_convert);
   convert->add_option("--out", options->out, "folder to write")->required();
-  convert->add_option("--tokenizer", options->tokenizer, "tokenizer.json, or OpenAI's bpe_simple_vocab_16e6.txt.gz")->check(CLI::ExistingFile);
+  convert->add_option("--tokenizer", options->tokenizer, "tokenizer.json, or OpenAI's bpe_simple_vocab_16e6.txt.gz")
+      ->check(CLI::ExistingFile);
   convert->add_option("--type", options->type, "fp16 or fp32")->capture_default_str();
   add("check", "Features of a known input, to compare between machines", "model folder, or pocket", run_check);
 }

@@ -1,10 +1,10 @@
 #include "attune/cli/picture_list.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <iostream>
 #include <set>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 

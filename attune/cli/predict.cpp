@@ -1,7 +1,7 @@
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <numeric>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
@@ -45,7 +45,8 @@ void run_predict(const PredictOptions& options) {
   ClassNames classes{wanted_classes(options), options.prompt_template};
   std::unique_ptr<Classifier> classifier;
   if (options.adapter.empty()) {
-    if (classes.names.empty()) throw UsageError("predict: expected --adapter, --classes or --class-file, found none of them");
+    if (classes.names.empty())
+      throw UsageError("predict: expected --adapter, --classes or --class-file, found none of them");
     classifier = zero_shot(model, classes);
   } else {
     classifier = load_adapter(options.adapter, model);
@@ -58,7 +59,8 @@ void run_predict(const PredictOptions& options) {
 
   Dataset pictures;
   std::vector<Sample> samples;
-  for (const auto& path : list_pictures(options.images)) samples.push_back({std::filesystem::absolute(path), 0, 0, "", false, ""});
+  for (const auto& path : list_pictures(options.images))
+    samples.push_back({std::filesystem::absolute(path), 0, 0, "", false, ""});
   const auto progress = make_progress(common, "predicting");
   Inputs inputs(model, pictures, samples, input_options(common, options.pictures, progress.get()));
   const Tensor probabilities = scores_of(*classifier, inputs).to(at::kDouble).softmax(1);
@@ -97,7 +99,9 @@ void add_predict(CLI::App& app) {
   verb->add_option("--model", options->model, "model folder, or pocket")->required();
   verb->add_option("--adapter", options->adapter, "folder of an adapter");
   verb->add_option("--classes", options->classes, "class names, with commas between them");
-  verb->add_option("--class-file", options->class_file, "text file with a class name a line")->check(CLI::ExistingFile)->excludes("--classes");
+  verb->add_option("--class-file", options->class_file, "text file with a class name a line")
+      ->check(CLI::ExistingFile)
+      ->excludes("--classes");
   verb->add_option("--template", options->prompt_template, "of zero-shot, {} for the name")->capture_default_str();
   verb->add_option("--top", options->top, "answers a picture")->capture_default_str()->check(CLI::PositiveNumber);
   verb->add_option("images", options->images, "files, folders, or - for a list on standard input")->required();

@@ -1,9 +1,9 @@
 #include "attune/cli/program.h"
 
-#include <fmt/format.h>
-
 #include <csignal>
 #include <cstdio>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 #include "attune/cli/common.h"
@@ -42,7 +42,8 @@ int run_program(int count, char** arguments) {
     return 0;
   } catch (const CLI::ParseError& problem) {
     if (problem.get_exit_code() == 0) return app.exit(problem);  // --help and --version
-    fmt::print(stderr, "attune: {}\nRun \"attune --help\" or \"attune VERB --help\" for what there is.\n", problem.what());
+    fmt::print(stderr, "attune: {}\nRun \"attune --help\" or \"attune VERB --help\" for what there is.\n",
+               problem.what());
     return 2;
   } catch (const UsageError& problem) {
     fmt::print(stderr, "attune: {}\n", problem.what());
@@ -51,8 +52,9 @@ int run_program(int count, char** arguments) {
     fmt::print(stderr, "attune: stopped; {}\n", interrupted.how_to_go_on);
     return 130;
   } catch (const Stopped&) {
-    fmt::print(stderr, "attune: stopped; the image features computed so far are kept, so the same command (for a run: with "
-                       "--resume) goes on from there\n");
+    fmt::print(stderr,
+               "attune: stopped; the image features computed so far are kept, so the same command (for a run: with "
+               "--resume) goes on from there\n");
     return 130;
   } catch (const std::exception& problem) {
     fmt::print(stderr, "attune: {}\n", problem.what());

@@ -1,8 +1,9 @@
+#include "attune/evaluation/report.h"
+
 #include <fmt/format.h>
 
 #include "attune/cli/common.h"
 #include "attune/cli/verbs.h"
-#include "attune/evaluation/report.h"
 
 namespace attune {
 namespace {
@@ -15,7 +16,8 @@ struct ReportOptions {
 
 void run_report(const ReportOptions& options) {
   const std::vector<std::filesystem::path> folders(options.runs.begin(), options.runs.end());
-  const std::filesystem::path out = options.out.empty() ? folders.front() / "report.html" : std::filesystem::path(options.out);
+  const std::filesystem::path out =
+      options.out.empty() ? folders.front() / "report.html" : std::filesystem::path(options.out);
   write_report(folders, out);
   if (options.common.json) {
     print_json({{"report", out.string()}});

@@ -1,6 +1,6 @@
-#include <fmt/format.h>
-
 #include <chrono>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
@@ -32,7 +32,8 @@ Config run_config(const TrainOptions& options) {
   if (!options.recipe.empty()) {
     // The recipe names the method, which says what keys there are: a first look at that one key only.
     const Json recipe = parse_yaml(read_file(options.recipe), options.recipe);
-    if (recipe.is_object() && recipe.contains("method")) choice.name = json_at<std::string>(recipe, "method", options.recipe);
+    if (recipe.is_object() && recipe.contains("method"))
+      choice.name = json_at<std::string>(recipe, "method", options.recipe);
   }
   if (!options.method.empty()) choice = parse_method(options.method);
   if (!choice.name.empty()) config.set("method", Json(choice.name), "--method");
@@ -53,7 +54,8 @@ Config run_config(const TrainOptions& options) {
 /// Draws the split, or reads the one that a resumed run began with.
 RunData run_data(const TrainOptions& options, const Dataset& dataset, const RunSettings& settings) {
   const std::filesystem::path file = std::filesystem::path(options.out) / "split.json";
-  if (options.resume && std::filesystem::exists(file)) return run_data_of_split(dataset, load_split(file, dataset.root));
+  if (options.resume && std::filesystem::exists(file))
+    return run_data_of_split(dataset, load_split(file, dataset.root));
   RunData data = draw_run_data(dataset, settings, options.common.seed);
   for (const std::string& note : data.training.notes) log_warning(note);
   data.training.test = data.tested;
@@ -61,11 +63,18 @@ RunData run_data(const TrainOptions& options, const Dataset& dataset, const RunS
   return data;
 }
 
+/// The part of the configuration that belongs to the method, for its adapter.
+Json method_config(const Config& config, const Method& method) {
+  Json own = Json::object();
+  for (const Key& key : method.schema) own[key.name] = config.value(key.name);
+  return own;
+}
+
 void refuse_a_used_folder(const TrainOptions& options) {
   const std::filesystem::path checkpoint = std::filesystem::path(options.out) / "checkpoints" / "last.safetensors";
   if (!options.resume && std::filesystem::exists(checkpoint)) {
-    throw UsageError(fmt::format("--out: {} already holds a run; continue it with --resume, or name another folder",
-                                 options.out));
+    throw UsageError(
+        fmt::format("--out: {} already holds a run; continue it with --resume, or name another folder", options.out));
   }
 }
 
@@ -82,8 +91,8 @@ void run_train(const TrainOptions& options) {
   const auto model = open_model(common, options.model);
   RunData data = run_data(options, dataset, settings);
   const ClassNames classes{data.training.classes, dataset.prompt_template};
-  const std::unique_ptr<Classifier> classifier =
-      find_method(settings.method).make(model, classes, config, common.seed);
+  const Method& method = find_method(settings.method);
+  const std::unique_ptr<Classifier> classifier = method.make(model, classes, config, common.seed);
   if (!options.init.empty()) classifier->load_state(load_tensors(options.init));
 
   const auto progress = make_progress(common, "training");
@@ -117,8 +126,16 @@ void run_train(const TrainOptions& options) {
     throw Interrupted{fmt::format("continue with the same command and --resume (folder {})", options.out)};
   }
 
-  AdapterInfo adapter{settings.method,    config.to_json(), model->config.name,         model->weight_hash(), classes,
-                      dataset.name, split_hash(data.training), common.seed, nullptr, version()};
+  AdapterInfo adapter{method.name,
+                      method_config(config, method),
+                      model->config.name,
+                      model->weight_hash(),
+                      classes,
+                      dataset.name,
+                      split_hash(data.training),
+                      common.seed,
+                      nullptr,
+                      version()};
   std::vector<Results> all;
   if (!options.no_test && tested.size() > 0) {
     Results results = measure_classifier(common, *model, data.training, tested, *classifier, settings.method);
@@ -131,7 +148,10 @@ void run_train(const TrainOptions& options) {
     results.source_domains = settings.domains;
     results.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     const Metrics& metrics = results.measured.metrics;
-    adapter.metrics = {{"acc1", metrics.acc1}, {"acc5", metrics.acc5}, {"mean_per_class_recall", metrics.mean_per_class_recall}, {"ece", metrics.ece}};
+    adapter.metrics = {{"acc1", metrics.acc1},
+                       {"acc5", metrics.acc5},
+                       {"mean_per_class_recall", metrics.mean_per_class_recall},
+                       {"ece", metrics.ece}};
     all.push_back(std::move(results));
   }
   save_adapter(run.folder / "adapter", adapter, *classifier);
@@ -147,7 +167,8 @@ std::string method_help() {
   std::string text = "Methods:\n";
   for (const Method& method : methods()) {
     text += fmt::format("  {:<12} {}\n", method.name, method.meaning);
-    for (const Key& key : method.schema) text += fmt::format("    {} = {}: {}\n", key.name, key.otherwise.dump(), key.meaning);
+    for (const Key& key : method.schema)
+      text += fmt::format("    {} = {}: {}\n", key.name, key.otherwise.dump(), key.meaning);
   }
   return text;
 }
@@ -161,12 +182,16 @@ void add_train(CLI::App& app) {
   verb->add_option("--data", options->data, "data set: a folder, a list file, or emoji-dg")->required();
   verb->add_option("--method", options->method, "NAME or NAME:key=value,...");
   verb->add_option("--recipe", options->recipe, "YAML file with configuration keys")->check(CLI::ExistingFile);
-  verb->add_option("--set", options->assignments, "key=value, over the recipe; may be repeated")->expected(1);
-  verb->add_option("--shots", options->shots, "training pictures a class; 0: all (default: 16)")->check(CLI::NonNegativeNumber);
+  verb->add_option("--set", options->assignments, "key=value, over the recipe; may be repeated")
+      ->allow_extra_args(false);
+  verb->add_option("--shots", options->shots, "training pictures a class; 0: all (default: 16)")
+      ->check(CLI::NonNegativeNumber)
+      ->take_last();
   verb->add_option("--domain", options->domains, "domains to train on, with commas between them");
   verb->add_option("--draw", options->draw, "keyed, or coop for CoOp's own draws");
   verb->add_option("--classes", options->classes, "all, base or new");
-  verb->add_option("--init", options->init, "safetensors file with the learnable tensors at the start")->check(CLI::ExistingFile);
+  verb->add_option("--init", options->init, "safetensors file with the learnable tensors at the start")
+      ->check(CLI::ExistingFile);
   verb->add_option("--order", options->order, "JSON-lines file that fixes the batches")->check(CLI::ExistingFile);
   verb->add_flag("--no-augment", options->no_augment, "only the centre view of every picture");
   verb->add_flag("--resume", options->resume, "continue the run in --out where it stopped");

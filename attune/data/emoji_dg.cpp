@@ -1,6 +1,7 @@
 #include "attune/data/emoji_dg.h"
 
 #include <array>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <set>
@@ -33,6 +34,15 @@ IconSet read_icon_set(const fs::path& icons, const std::string& set) {
     if (fs::exists(file)) return IconSet(read_file(file), file.string());
   }
   throw Error(fmt::format("emoji-dg: expected {}/icons.json in {}, found none", set, icons.string()));
+}
+
+/// Without a flush to the disk for each of thousands of pictures: the index, written last, makes the folder valid.
+void write_picture(const fs::path& path, const std::string& png) {
+  fs::create_directories(path.parent_path());
+  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+  out.write(png.data(), static_cast<std::streamsize>(png.size()));
+  out.close();
+  if (!out) throw Error(fmt::format("cannot write {}", path.string()));
 }
 
 /// A drawing to be made.
@@ -129,7 +139,7 @@ void render_emoji_dg(const fs::path& lists_file, const fs::path& icons, const fs
     const Drawing& drawing = drawings[static_cast<std::size_t>(i)];
     const std::string svg = sets.at(drawing.set)->svg(drawing.icon, size);
     const AlphaImage image = render_svg(svg, size, size, fmt::format("{}:{}", drawing.set, drawing.icon));
-    write_file(out / drawing.path, encode_png(composite(image, kWhite)));
+    write_picture(out / drawing.path, encode_png(composite(image, kWhite)));
   };
   parallel_for(static_cast<std::int64_t>(drawings.size()), threads, render, progress);
   write_json(out / "index.json", index_of(lists, drawings, size, sha256(text)));

@@ -5,9 +5,9 @@
 #include <numeric>
 #include <set>
 
-#include "attune/data/floors.h"
-
 #include <sys/resource.h>
+
+#include "attune/data/floors.h"
 
 namespace attune {
 namespace {
@@ -86,7 +86,8 @@ std::optional<Floors> pixel_floors(const Dataset& dataset, const std::vector<std
   if (!tells_concepts(samples)) return std::nullopt;
   const Dataset sources = source_domains.empty() ? dataset : keep_domains(dataset, source_domains);
   Floors floors;
-  floors.meaning = "nearest picture by 16 x 16 pixels among the training part of the source domains, other concepts only";
+  floors.meaning =
+      "nearest picture by 16 x 16 pixels among the training part of the source domains, other concepts only";
   for (std::size_t d = 0; d < dataset.domains.size(); ++d) {
     for (const bool held_out : {false, true}) {
       std::vector<Sample> queries;

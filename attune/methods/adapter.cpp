@@ -1,8 +1,8 @@
 #include "attune/methods/adapter.h"
 
-#include <fmt/format.h>
-
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
@@ -17,19 +17,18 @@ constexpr const char* kWeightsFile = "adapter_model.safetensors";
 
 void save_adapter(const std::filesystem::path& folder, const AdapterInfo& info, const Learner& learner) {
   save_tensors(folder / kWeightsFile, learner.state(), {{"format", "pt"}, {"method", info.method}});
-  write_json(folder / kConfigFile,
-             {{"peft_type", "ATTUNE"},
-              {"method", info.method},
-              {"config", info.config},
-              {"base_model_name_or_path", info.base_model},
-              {"base_model_sha256", info.weight_hash},
-              {"classes", info.classes.names},
-              {"template", info.classes.prompt_template},
-              {"dataset", info.dataset},
-              {"split_sha256", info.split_hash},
-              {"seed", info.seed},
-              {"metrics", info.metrics},
-              {"attune_version", info.version}});
+  write_json(folder / kConfigFile, {{"peft_type", "ATTUNE"},
+                                    {"method", info.method},
+                                    {"config", info.config},
+                                    {"base_model_name_or_path", info.base_model},
+                                    {"base_model_sha256", info.weight_hash},
+                                    {"classes", info.classes.names},
+                                    {"template", info.classes.prompt_template},
+                                    {"dataset", info.dataset},
+                                    {"split_sha256", info.split_hash},
+                                    {"seed", info.seed},
+                                    {"metrics", info.metrics},
+                                    {"attune_version", info.version}});
 }
 
 AdapterInfo read_adapter_info(const std::filesystem::path& folder) {

@@ -1,8 +1,8 @@
 #include "attune/methods/context.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 #include "attune/text/templates.h"
@@ -10,7 +10,9 @@
 namespace attune {
 namespace {
 
-Tensor as_tensor(const std::vector<std::int64_t>& values) { return at::tensor(values, at::kLong); }
+Tensor as_tensor(const std::vector<std::int64_t>& values) {
+  return at::tensor(values, at::kLong);
+}
 
 /// One class's suffix: rows of names and ends are known by their token, rows of the context by their place in it.
 struct Row {
@@ -42,7 +44,9 @@ Schema ContextSettings::schema() {
       {"context.init", "", "initial words, which set the length; empty: random", {"TRAINER.COOP.CTX_INIT"}},
       {"context.deviation", 0.02, "standard deviation of a random start"},
       {"context.class_specific", false, "a context of its own for every class", {"TRAINER.COOP.CSC"}},
-      {"context.position", "end", "where the class name stands: end, middle, front",
+      {"context.position",
+       "end",
+       "where the class name stands: end, middle, front",
        {"TRAINER.COOP.CLASS_TOKEN_POSITION"}},
   };
 }
@@ -83,9 +87,10 @@ ContextPrompts::ContextPrompts(const ClipModel& model, const ClassNames& classes
     }
     const std::int64_t total = 1 + prefix_rows_ + static_cast<std::int64_t>(rows.size());
     if (total > model.config.text.context_length) {
-      throw Error(fmt::format("class name \"{}\": expected a prompt of at most {} tokens (the model's context length), "
-                              "found {} ({} of them learnable)",
-                              classes.names[c], model.config.text.context_length, total, context_length));
+      throw Error(
+          fmt::format("class name \"{}\": expected a prompt of at most {} tokens (the model's context length), "
+                      "found {} ({} of them learnable)",
+                      classes.names[c], model.config.text.context_length, total, context_length));
     }
     suffix_length_ = std::max(suffix_length_, static_cast<std::int64_t>(rows.size()));
     suffixes.push_back(std::move(rows));

@@ -24,8 +24,9 @@ class CoOp final : public Classifier {
 
   void set_classes(const ClassNames& classes) override {
     if (!open_vocabulary() && static_cast<std::int64_t>(classes.names.size()) != context_.size(0)) {
-      throw UsageError("coop: a class-specific context knows only the classes it was trained on; train a shared one "
-                       "(context.class_specific=false) to name new classes");
+      throw UsageError(
+          "coop: a class-specific context knows only the classes it was trained on; train a shared one "
+          "(context.class_specific=false) to name new classes");
     }
     prompts_ = make_prompts(classes);
     class_features_.reset();
@@ -78,8 +79,7 @@ class CoOpStage final : public Stage {
 
   Losses step(BatchSource& batches) override {
     const Batch batch = batches.next();
-    const Tensor logits =
-        cosine_logits(batch.image_features, learner_.class_features(), learner_.model_->logit_scale);
+    const Tensor logits = cosine_logits(batch.image_features, learner_.class_features(), learner_.model_->logit_scale);
     const Tensor loss = at::cross_entropy_loss(logits, batch.labels);
     descent_.step(loss);
     learner_.class_features_.reset();

@@ -23,7 +23,9 @@ void copy_state(const TensorMap& from, const TensorMap& to, const std::string& w
   }
 }
 
-Tensor normalise_rows(const Tensor& features) { return features / features.norm(2, -1, true); }
+Tensor normalise_rows(const Tensor& features) {
+  return features / features.norm(2, -1, true);
+}
 
 Tensor cosine_logits(const Tensor& image_features, const Tensor& class_features, double logit_scale) {
   return at::matmul(normalise_rows(image_features), normalise_rows(class_features).t()) * logit_scale;

@@ -58,10 +58,8 @@ Method zero_shot_method() {
           {{"templates", "single",
             "single (the data set's own), best7, all80 (ImageNet's ensembles with the data set's own), or a template "
             "with {} in the place of the name"}},
-          [](std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config,
-             std::uint64_t) -> std::unique_ptr<Classifier> {
-            return std::make_unique<ZeroShot>(std::move(model), classes, config);
-          }};
+          [](std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t)
+              -> std::unique_ptr<Classifier> { return std::make_unique<ZeroShot>(std::move(model), classes, config); }};
 }
 
 }  // namespace attune

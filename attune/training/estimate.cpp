@@ -1,9 +1,9 @@
 #include "attune/training/estimate.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
+
+#include <fmt/format.h>
 
 namespace attune {
 namespace {
@@ -15,7 +15,9 @@ constexpr double kKeptWidths = 16.0;
 /// Elementwise work, attention and memory traffic take about as long again as the matrix products.
 constexpr double kOverhead = 2.0;
 
-double block_weights(double width, double hidden) { return 4 * width * width + 2 * width * hidden; }
+double block_weights(double width, double hidden) {
+  return 4 * width * width + 2 * width * hidden;
+}
 
 /// Multiply-adds a second in fp32 matrix products, measured for about 50 ms.
 double measured_rate() {
@@ -46,8 +48,9 @@ double image_rows(const VisionConfig& vision) {
 
 }  // namespace
 
-Estimate estimate_training(const ClipModel& model, const ClassNames& classes, const std::vector<std::unique_ptr<Stage>>& stages,
-                           std::int64_t samples, const ViewPlan& views) {
+Estimate estimate_training(const ClipModel& model, const ClassNames& classes,
+                           const std::vector<std::unique_ptr<Stage>>& stages, std::int64_t samples,
+                           const ViewPlan& views) {
   const TextConfig& text = model.config.text;
   const VisionConfig& vision = model.config.vision;
   const auto width = static_cast<double>(text.width);
@@ -77,9 +80,10 @@ Estimate estimate_training(const ClipModel& model, const ClassNames& classes, co
 }
 
 std::string describe(const Estimate& estimate) {
-  return fmt::format("needs about {:.0f} MB for the model and {:.0f} MB for training; about {:.0f} s for image features "
-                     "(less where they are cached) and {:.0f} s for training",
-                     estimate.model_mb, estimate.training_mb, estimate.feature_seconds, estimate.training_seconds);
+  return fmt::format(
+      "needs about {:.0f} MB for the model and {:.0f} MB for training; about {:.0f} s for image features "
+      "(less where they are cached) and {:.0f} s for training",
+      estimate.model_mb, estimate.training_mb, estimate.feature_seconds, estimate.training_seconds);
 }
 
 }  // namespace attune

@@ -12,16 +12,17 @@ namespace attune {
 
 /// What a run will need, worked out before it starts.
 struct Estimate {
-  double model_mb = 0;        // weights of both towers
-  double training_mb = 0;     // on top: kept activations of the largest step
-  double feature_seconds = 0; // encoding every view that is not in the cache yet
+  double model_mb = 0;         // weights of both towers
+  double training_mb = 0;      // on top: kept activations of the largest step
+  double feature_seconds = 0;  // encoding every view that is not in the cache yet
   double training_seconds = 0;
 };
 
 /// From the towers' sizes and a short measurement of what this machine multiplies in a second. Times are right to
 /// about a factor of two; views that are cached already make them shorter.
-Estimate estimate_training(const ClipModel& model, const ClassNames& classes, const std::vector<std::unique_ptr<Stage>>& stages,
-                           std::int64_t samples, const ViewPlan& views);
+Estimate estimate_training(const ClipModel& model, const ClassNames& classes,
+                           const std::vector<std::unique_ptr<Stage>>& stages, std::int64_t samples,
+                           const ViewPlan& views);
 
 /// One line for people.
 std::string describe(const Estimate& estimate);

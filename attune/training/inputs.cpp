@@ -1,10 +1,10 @@
 #include "attune/training/inputs.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <optional>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 #include "attune/data/feature_cache.h"
@@ -61,7 +61,8 @@ Tensor Inputs::compute(std::int64_t view) {
     known_->flush();
     cache.emplace(options_.cache, model_->weight_hash(), view_key(model_->preprocess, options_, view),
                   model_->config.joint_width);
-    for (const std::size_t row : cache->get(ids, features.data_ptr<float>())) missing.push_back(static_cast<std::int64_t>(row));
+    for (const std::size_t row : cache->get(ids, features.data_ptr<float>()))
+      missing.push_back(static_cast<std::int64_t>(row));
   } else {
     missing.resize(samples_.size());
     for (std::size_t i = 0; i < missing.size(); ++i) missing[i] = static_cast<std::int64_t>(i);

@@ -21,7 +21,7 @@ struct Stopped {};
 
 struct InputOptions {
   std::filesystem::path cache;  // folder of the feature cache; empty: nothing is kept on disk
-  int loader_threads = 1;  // beside those of the image tower, which wait for pictures only in the first batch
+  int loader_threads = 1;       // beside those of the image tower, which wait for pictures only in the first batch
   bool skip_broken = false;
   Augmentation augmentation;
   std::uint64_t seed = 1;  // of the random views

@@ -1,10 +1,10 @@
 #include "attune/training/run_settings.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <set>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include "attune/base/error.h"
 

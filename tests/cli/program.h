@@ -1,15 +1,15 @@
 #pragma once
 
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <signal.h>
 #include <string>
 #include <thread>
+#include <unistd.h>
 #include <vector>
+
+#include <sys/wait.h>
 
 #include "attune/base/files.h"
 
@@ -33,7 +33,8 @@ inline Finished run_attune(const std::vector<std::string>& arguments, const std:
   const pid_t child = ::fork();
   if (child == 0) {
     ::setenv("ATTUNE_CACHE", (folder / "cache").c_str(), 1);
-    if (std::freopen(out.c_str(), "w", stdout) == nullptr || std::freopen(err.c_str(), "w", stderr) == nullptr) ::_exit(126);
+    if (std::freopen(out.c_str(), "w", stdout) == nullptr || std::freopen(err.c_str(), "w", stderr) == nullptr)
+      ::_exit(126);
     ::execv(raw[0], raw.data());
     ::_exit(127);
   }

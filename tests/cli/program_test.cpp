@@ -57,7 +57,9 @@ TEST(Program, EmbedWritesUnitFeaturesOfPicturesAndTexts) {
   image.rgb[0] = 250;
   write_file(folder.path() / "pictures/b.png", encode_png(image));
   const std::filesystem::path out = folder.path() / "features.safetensors";
-  const Finished run = run_attune({"embed", "--model", kModel, "--images", (folder.path() / "pictures").string(), "--out", out.string(), "--json"}, folder.path());
+  const Finished run = run_attune(
+      {"embed", "--model", kModel, "--images", (folder.path() / "pictures").string(), "--out", out.string(), "--json"},
+      folder.path());
   ASSERT_EQ(run.status, 0) << run.err;
   const SafetensorsFile file(out);
   const TensorView& features = file.at("features");
@@ -69,8 +71,9 @@ TEST(Program, EmbedWritesUnitFeaturesOfPicturesAndTexts) {
   EXPECT_NEAR(length, 1.0, 1e-5);
 
   write_file(folder.path() / "texts.txt", "a dog\na cat\r\nan owl");
-  const Finished texts = run_attune({"embed", "--model", kModel, "--texts", (folder.path() / "texts.txt").string(), "--out",
-                                     (folder.path() / "texts.npy").string()}, folder.path());
+  const Finished texts = run_attune({"embed", "--model", kModel, "--texts", (folder.path() / "texts.txt").string(),
+                                     "--out", (folder.path() / "texts.npy").string()},
+                                    folder.path());
   EXPECT_EQ(texts.status, 0) << texts.err;
   const Finished neither = run_attune({"embed", "--model", kModel, "--out", out.string()}, folder.path());
   EXPECT_EQ(neither.status, 2);
@@ -84,13 +87,16 @@ TEST(Program, DataSplitWritesAFileThatItReadsBack) {
       write_file(folder.path() / "data" / name / (std::to_string(i) + ".png"), encode_png(image));
     }
   }
-  const Finished split = run_attune({"data", "split", (folder.path() / "data").string(), "--rule", "few-shot", "--shots", "2",
-                                     "--out", (folder.path() / "split.json").string(), "--json"}, folder.path());
+  const Finished split = run_attune({"data", "split", (folder.path() / "data").string(), "--rule", "few-shot",
+                                     "--shots", "2", "--out", (folder.path() / "split.json").string(), "--json"},
+                                    folder.path());
   ASSERT_EQ(split.status, 0) << split.err;
   EXPECT_EQ(parse_json(split.out, "split")["train"], 4);
   const Finished check = run_attune({"data", "check", (folder.path() / "data").string(), "--json"}, folder.path());
   ASSERT_EQ(check.status, 0) << check.err;
-  const Finished show = run_attune({"data", "show", (folder.path() / "data").string(), "--out", (folder.path() / "sheet.png").string()}, folder.path());
+  const Finished show =
+      run_attune({"data", "show", (folder.path() / "data").string(), "--out", (folder.path() / "sheet.png").string()},
+                 folder.path());
   EXPECT_EQ(show.status, 0) << show.err;
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "sheet.png"));
 }

@@ -35,9 +35,25 @@ std::filesystem::path make_pictures(const std::filesystem::path& root) {
 class Train : public testing::Test {
  protected:
   std::vector<std::string> command(const std::string& out, const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> words = {"train", "--model", kModel, "--data", data_.string(), "--method", "coop", "--shots", "8",
-                                      "--set", "epochs=6", "--set", "batch_size=4", "--set", "optim.lr=0.05", "--threads", "1",
-                                      "--out", (folder_.path() / out).string()};
+    std::vector<std::string> words = {"train",
+                                      "--model",
+                                      kModel,
+                                      "--data",
+                                      data_.string(),
+                                      "--method",
+                                      "coop",
+                                      "--shots",
+                                      "8",
+                                      "--set",
+                                      "epochs=6",
+                                      "--set",
+                                      "batch_size=4",
+                                      "--set",
+                                      "optim.lr=0.05",
+                                      "--threads",
+                                      "1",
+                                      "--out",
+                                      (folder_.path() / out).string()};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
@@ -53,9 +69,9 @@ TEST_F(Train, LeavesARunWithAllItsFiles) {
   const Json results = parse_json(run.out, "standard output");
   EXPECT_EQ(json_at<std::string>(results, "method", "results"), "coop");
   EXPECT_EQ(results["measured"].is_null() && results["metrics"].is_null(), false);
-  for (const char* name : {"run/config.yaml", "run/split.json", "run/results.json", "run/report.html", "run/metrics.jsonl",
-                           "run/adapter/adapter_config.json", "run/adapter/adapter_model.safetensors",
-                           "run/checkpoints/last.safetensors"}) {
+  for (const char* name : {"run/config.yaml", "run/split.json", "run/results.json", "run/report.html",
+                           "run/metrics.jsonl", "run/adapter/adapter_config.json",
+                           "run/adapter/adapter_model.safetensors", "run/checkpoints/last.safetensors"}) {
     EXPECT_TRUE(std::filesystem::exists(folder_.path() / name)) << name;
   }
   EXPECT_TRUE(SafetensorsFile(folder_.path() / "run/adapter/adapter_model.safetensors").contains("context"));
@@ -109,8 +125,9 @@ TEST_F(Train, NamesABrokenPictureAndLeavesItOutOnRequest) {
 TEST_F(Train, PredictUsesWhatWasLearned) {
   ASSERT_EQ(run_attune(command("run"), folder_.path()).status, 0);
   const std::string picture = (data_ / "test/red/12.png").string();
-  const Finished predicted = run_attune({"predict", "--model", kModel, "--adapter", (folder_.path() / "run/adapter").string(),
-                                         "--json", picture}, folder_.path());
+  const Finished predicted = run_attune(
+      {"predict", "--model", kModel, "--adapter", (folder_.path() / "run/adapter").string(), "--json", picture},
+      folder_.path());
   ASSERT_EQ(predicted.status, 0) << predicted.err;
   const Json line = parse_json(predicted.out, "standard output");
   EXPECT_EQ(json_at<std::string>(line, "path", "line"), picture);
@@ -119,16 +136,20 @@ TEST_F(Train, PredictUsesWhatWasLearned) {
   for (const Json& label : line["labels"]) sum += label["score"].get<double>();
   EXPECT_NEAR(sum, 1.0, 1e-6);
 
-  const Finished renamed = run_attune({"predict", "--model", kModel, "--adapter", (folder_.path() / "run/adapter").string(),
-                                       "--classes", "apple,pear", "--json", picture}, folder_.path());
+  const Finished renamed =
+      run_attune({"predict", "--model", kModel, "--adapter", (folder_.path() / "run/adapter").string(), "--classes",
+                  "apple,pear", "--json", picture},
+                 folder_.path());
   ASSERT_EQ(renamed.status, 0) << renamed.err;
   EXPECT_EQ(parse_json(renamed.out, "standard output")["labels"].size(), 2u);
 }
 
 TEST_F(Train, EvalMeasuresForgettingOnOtherClasses) {
   ASSERT_EQ(run_attune(command("run", {"--classes", "base"}), folder_.path()).status, 0);
-  const Finished eval = run_attune({"eval", "--model", kModel, "--data", data_.string(), "--classes", "base", "--adapter",
-                                    (folder_.path() / "run/adapter").string(), "--forgetting", data_.string(), "--json"}, folder_.path());
+  const Finished eval =
+      run_attune({"eval", "--model", kModel, "--data", data_.string(), "--classes", "base", "--adapter",
+                  (folder_.path() / "run/adapter").string(), "--forgetting", data_.string(), "--json"},
+                 folder_.path());
   ASSERT_EQ(eval.status, 0) << eval.err;
   const Json results = parse_json(eval.out, "standard output");
   EXPECT_TRUE(results["forgetting"].is_object()) << eval.out.substr(0, 400);

@@ -1,9 +1,9 @@
-#include <gmock/gmock.h>
-#include <zlib.h>
-
 #include <algorithm>
 #include <cctype>
 #include <set>
+#include <zlib.h>
+
+#include <gmock/gmock.h>
 
 #include "attune/base/json.h"
 
@@ -42,7 +42,8 @@ std::string plain(const std::string& text) {
 }
 
 bool contains_words(const std::string& text, const std::vector<std::string>& names) {
-  return std::any_of(names.begin(), names.end(), [&](const std::string& name) { return text.find(name) != std::string::npos; });
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& name) { return text.find(name) != std::string::npos; });
 }
 
 /// Each name as whole words, in singular and with a plural ending.
@@ -92,7 +93,8 @@ TEST(PocketLists, TheBenchmarkAgreesWithTheHeldOutList) {
     EXPECT_EQ(json_at<bool>(one, "held_out", code), held["concepts"].contains(code)) << code;
     held_out += json_at<bool>(one, "held_out", code) ? 1 : 0;
     for (const auto& [set, icons] : benchmark["icons"].items()) {
-      if (set != "emojione-monotone" && set != "fluent-emoji-high-contrast") EXPECT_TRUE(icons.contains(code)) << set << " " << code;
+      if (set != "emojione-monotone" && set != "fluent-emoji-high-contrast")
+        EXPECT_TRUE(icons.contains(code)) << set << " " << code;
     }
   }
   EXPECT_EQ(benchmark["concepts"].size(), 650u);

@@ -47,7 +47,9 @@ class GivenBatches final : public BatchSource {
   std::int64_t next_ = 0;
 };
 
-double largest_difference(const Tensor& left, const Tensor& right) { return (left - right).abs().max().item<double>(); }
+double largest_difference(const Tensor& left, const Tensor& right) {
+  return (left - right).abs().max().item<double>();
+}
 
 TEST(CoOp, WithWordsAsContextEqualsZeroShotWithTheSameTemplate) {
   const Batch batch = some_batch(7);
@@ -103,10 +105,17 @@ TEST(CoOp, NamesNewClassesUnlessItsContextBelongsToClasses) {
 
 TEST(CoOp, RefusesAStateOfAnotherShape) {
   const auto learner = make(coop_method(), {});
-  EXPECT_THAT([&] { learner->load_state({{"context", at::zeros({2, 2})}}); }, ThrowsMessage<Error>(HasSubstr("[16, 32]")));
+  EXPECT_THAT(
+      [&] {
+        learner->load_state({{"context", at::zeros({2, 2})}});
+      },
+      ThrowsMessage<Error>(HasSubstr("[16, 32]")));
   EXPECT_THAT([&] { learner->load_state({}); }, ThrowsMessage<Error>(HasSubstr("missing")));
-  EXPECT_THAT([&] { learner->load_state({{"context", at::zeros({16, 32})}, {"other", at::zeros({1})}}); },
-              ThrowsMessage<Error>(HasSubstr("other")));
+  EXPECT_THAT(
+      [&] {
+        learner->load_state({{"context", at::zeros({16, 32})}, {"other", at::zeros({1})}});
+      },
+      ThrowsMessage<Error>(HasSubstr("other")));
 }
 
 TEST(CoOp, RefusesNamesThatDoNotFit) {

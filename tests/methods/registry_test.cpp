@@ -35,7 +35,9 @@ TEST(Adapter, ComesBackAsItWasSaved) {
   const Config config(coop.schema);
   const ClassNames classes{{"dog", "owl"}};
   const auto learner = coop.make(model, classes, config, 7);
-  save_adapter(folder.path() / "adapter", {"coop", config.to_json(), "tiny", model->weight_hash(), classes, "pets", "abc", 7, nullptr, "0.1.0"}, *learner);
+  save_adapter(folder.path() / "adapter",
+               {"coop", config.to_json(), "tiny", model->weight_hash(), classes, "pets", "abc", 7, nullptr, "0.1.0"},
+               *learner);
 
   const auto again = load_adapter(folder.path() / "adapter", model);
   EXPECT_TRUE(again->state().at("context").equal(learner->state().at("context")));
@@ -50,7 +52,8 @@ TEST(Adapter, IsRefusedOnAnotherBaseModel) {
   const Method& coop = find_method("coop");
   const Config config(coop.schema);
   const auto learner = coop.make(model, {{"dog"}}, config, 7);
-  save_adapter(folder.path(), {"coop", config.to_json(), "other", std::string(64, 'f'), {{"dog"}}, "", "", 7, nullptr, ""}, *learner);
+  save_adapter(folder.path(),
+               {"coop", config.to_json(), "other", std::string(64, 'f'), {{"dog"}}, "", "", 7, nullptr, ""}, *learner);
   EXPECT_THAT([&] { load_adapter(folder.path(), model); },
               ThrowsMessage<Error>(AllOf(HasSubstr(std::string(64, 'f')), HasSubstr(model->weight_hash()))));
 }

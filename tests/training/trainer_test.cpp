@@ -1,8 +1,8 @@
 #include "attune/training/trainer.h"
 
-#include <gmock/gmock.h>
-
 #include <set>
+
+#include <gmock/gmock.h>
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
@@ -33,7 +33,8 @@ class Trainer : public testing::Test {
     for (int i = 0; i < 20; ++i) {
       KeyedRandom random(1, "pixels", static_cast<std::uint64_t>(i));
       Image image{34, 32, {}};
-      for (int p = 0; p < 34 * 32 * 3; ++p) image.rgb.push_back(static_cast<std::uint8_t>(random.below(128) + (i % 2) * 120));
+      for (int p = 0; p < 34 * 32 * 3; ++p)
+        image.rgb.push_back(static_cast<std::uint8_t>(random.below(128) + (i % 2) * 120));
       const std::string name = std::to_string(i) + ".png";
       write_file(folder_.path() / name, encode_png(image));
       Sample sample;
@@ -79,7 +80,8 @@ TEST_F(Trainer, LearnsToTellTwoClassesApart) {
   Inputs training = inputs();
   const auto classifier = learner("25");
   const double before = accuracy(*classifier, training);
-  EXPECT_EQ(train(*classifier, training, nullptr, settings({"views.kind=centre"}), run("run")), TrainOutcome::kFinished);
+  EXPECT_EQ(train(*classifier, training, nullptr, settings({"views.kind=centre"}), run("run")),
+            TrainOutcome::kFinished);
   EXPECT_GT(accuracy(*classifier, training), std::max(0.9, before - 1e-9));
 }
 
@@ -161,7 +163,8 @@ TEST(Checkpoint, ComesBackWithEveryNumber) {
   EXPECT_TRUE(found.stage_state.at("context.momentum").equal(saved.stage_state.at("context.momentum")));
   EXPECT_TRUE(found.best.empty());
   save_tensors(folder.path() / "other.safetensors", {{"x", at::zeros({1})}});
-  EXPECT_THAT([&] { load_checkpoint(folder.path() / "other.safetensors"); }, ThrowsMessage<Error>(HasSubstr("checkpoint")));
+  EXPECT_THAT([&] { load_checkpoint(folder.path() / "other.safetensors"); },
+              ThrowsMessage<Error>(HasSubstr("checkpoint")));
 }
 
 TEST(ViewPlan, DrawsCachedViewsByKeyAndFreshOnesByEpoch) {
