@@ -167,7 +167,10 @@ void Config::merge_yaml(std::string_view text, std::string_view name) {
     for (const auto& [part, value] : map.items()) {
       const std::string key = prefix.empty() ? part : prefix + "." + part;
       const std::size_t at = merged.find(key);
-      if (at == schema_.size() && value.is_object() && !value.empty()) {
+      // A map below the name of an alias ("context" stands for context.length) is a map of keys, unless a map is
+      // wanted.
+      const bool wants_map = at < schema_.size() && schema_[at].otherwise.is_object();
+      if (value.is_object() && !value.empty() && !wants_map) {
         self(self, key, value);
         continue;
       }

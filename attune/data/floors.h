@@ -19,10 +19,20 @@ struct PixelFloor {
   double accuracy() const { return pictures == 0 ? 0 : static_cast<double>(right) / static_cast<double>(pictures); }
 };
 
-/// How often the nearest gallery picture (largest cosine of pixel features, the first on a tie) has the label of the
-/// query: what no method should fall below. With `other_concepts`, gallery pictures of the query's own concept do not
-/// count. Reads every picture. Throws UsageError where gallery or queries are empty or nothing is left to compare with.
-PixelFloor pixel_floor(const Dataset& dataset, std::span<const Sample> gallery, std::span<const Sample> queries,
-                       bool other_concepts, int threads = 2);
+/// What no method should fall below: how often the nearest picture of a gallery (largest cosine of pixel features, the
+/// first on a tie) has the label of the query.
+class PixelGallery {
+ public:
+  /// Reads every picture of `samples`. Throws UsageError where there are none.
+  PixelGallery(const Dataset& dataset, std::vector<Sample> samples, int threads = 2);
+
+  /// With `other_concepts`, gallery pictures of the query's own concept do not count. Reads every query. Throws
+  /// UsageError where `queries` is empty or nothing is left to compare with.
+  PixelFloor floor(const Dataset& dataset, std::span<const Sample> queries, bool other_concepts, int threads = 2) const;
+
+ private:
+  std::vector<Sample> samples_;
+  std::vector<std::vector<float>> features_;
+};
 
 }  // namespace attune

@@ -18,6 +18,16 @@ bool tells_concepts(const std::vector<Sample>& samples) {
   return std::any_of(samples.begin(), samples.end(), [](const Sample& sample) { return sample.held_out; });
 }
 
+/// The training part of the source domains, or of every domain but `own` where no sources are named.
+std::vector<Sample> gallery_samples(const Dataset& dataset, const std::vector<std::string>& source_domains,
+                                    std::size_t own) {
+  if (!source_domains.empty()) return keep_domains(dataset, source_domains).train;
+  std::vector<Sample> others;
+  std::copy_if(dataset.train.begin(), dataset.train.end(), std::back_inserter(others),
+               [&](const Sample& sample) { return sample.domain != static_cast<std::int64_t>(own); });
+  return others;
+}
+
 }  // namespace
 
 Tensor scores_of(Classifier& classifier, Inputs& inputs) {
@@ -84,11 +94,12 @@ std::vector<Example> example_answers(const Tensor& scores, const std::vector<Sam
 std::optional<Floors> pixel_floors(const Dataset& dataset, const std::vector<std::string>& source_domains,
                                    const std::vector<Sample>& samples) {
   if (!tells_concepts(samples)) return std::nullopt;
-  const Dataset sources = source_domains.empty() ? dataset : keep_domains(dataset, source_domains);
   Floors floors;
   floors.meaning =
       "nearest picture by 16 x 16 pixels among the training part of the source domains, other concepts only";
+  std::optional<PixelGallery> gallery;
   for (std::size_t d = 0; d < dataset.domains.size(); ++d) {
+    if (!gallery || source_domains.empty()) gallery.emplace(dataset, gallery_samples(dataset, source_domains, d));
     for (const bool held_out : {false, true}) {
       std::vector<Sample> queries;
       std::copy_if(samples.begin(), samples.end(), std::back_inserter(queries), [&](const Sample& sample) {
@@ -96,7 +107,7 @@ std::optional<Floors> pixel_floors(const Dataset& dataset, const std::vector<std
       });
       if (queries.empty()) continue;
       floors.acc1[dataset.domains[d]][held_out ? "held_out" : "seen"] =
-          pixel_floor(dataset, sources.train, queries, true).accuracy();
+          gallery->floor(dataset, queries, true).accuracy();
     }
   }
   return floors;

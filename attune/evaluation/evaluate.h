@@ -23,8 +23,8 @@ std::vector<Example> example_answers(const Tensor& scores, const std::vector<Sam
                                      std::size_t count, std::uint64_t seed);
 
 /// Pixel floors of a benchmark that tells concepts (emoji-dg), by domain and by seen and held-out concepts: how often
-/// the nearest picture among the training part of `source_domains` (empty: all) has the right class; pictures of the
-/// query's own concept do not count. Nothing for other data sets. Reads every picture.
+/// the nearest picture among the training part of `source_domains` (empty: of all other domains) has the right class;
+/// pictures of the query's own concept do not count. Nothing for other data sets. Reads every picture.
 std::optional<Floors> pixel_floors(const Dataset& dataset, const std::vector<std::string>& source_domains,
                                    const std::vector<Sample>& samples);
 

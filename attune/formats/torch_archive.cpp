@@ -33,13 +33,14 @@ bool rebuilds_a_tensor(std::string_view function) {
                 {"torch._utils._rebuild_tensor", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_tensor_v3"});
 }
 
-/// Functions whose result is, for us, their first argument.
+/// Functions whose result is, for us, their first argument. Protocol 2 uses Python 2's names.
 bool passes_its_argument(std::string_view function) {
-  return one_of(function, {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state",
-                           "torch.nn.parameter.Parameter", "torch.Size", "builtins.list", "builtins.tuple",
-                           "builtins.set", "builtins.frozenset", "torch.jit._pickle.restore_type_tag",
-                           "torch.jit._pickle.build_intlist", "torch.jit._pickle.build_tensorlist",
-                           "torch.jit._pickle.build_doublelist", "torch.jit._pickle.build_boollist"});
+  return one_of(
+      function,
+      {"torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state", "torch.nn.parameter.Parameter",
+       "torch.Size", "builtins.list", "builtins.tuple", "builtins.set", "builtins.frozenset", "__builtin__.set",
+       "__builtin__.frozenset", "torch.jit._pickle.restore_type_tag", "torch.jit._pickle.build_intlist",
+       "torch.jit._pickle.build_tensorlist", "torch.jit._pickle.build_doublelist", "torch.jit._pickle.build_boollist"});
 }
 
 /// The members of torch.nn.Module that hold its tensors and children, without a name of their own in a state dict.

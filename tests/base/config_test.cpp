@@ -136,6 +136,14 @@ TEST(Config, KeepsDefaultsUntilAValueIsGiven) {
   EXPECT_FALSE(config.has("shot"));
 }
 
+TEST(Config, ReadsAMapBelowANameThatIsAnAlias) {
+  Config config({{"context.length", 16, "tokens", {"context"}}});
+  config.merge_yaml("context:\n  length: 4\n", "recipe");
+  EXPECT_EQ(config.integer("context.length"), 4);
+  config.merge_yaml("context: 8\n", "recipe");
+  EXPECT_EQ(config.integer("context.length"), 8);
+}
+
 TEST(Config, MergesNestedAndDottedYamlAndAliases) {
   Config config(schema());
   config.merge_yaml(

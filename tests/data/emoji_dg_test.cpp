@@ -121,13 +121,14 @@ TEST(PixelFloor, CountsNearestNeighboursOfOtherConcepts) {
   };
   const std::vector<Sample> gallery = {add("a.png", 1, 0, "one"), add("b.png", 2, 1, "two")};
   const std::vector<Sample> queries = {add("c.png", 1, 0, "one"), add("d.png", 2, 0, "two")};
-  const PixelFloor floor = pixel_floor(dataset, gallery, queries, false);
+  const PixelFloor floor = PixelGallery(dataset, gallery).floor(dataset, queries, false);
   EXPECT_EQ(floor.pictures, 2);
   EXPECT_EQ(floor.right, 1);
   // Without their own concept, "one" is taken for "two" (label 1) and "two" for "one" (label 0, which is right).
-  EXPECT_EQ(pixel_floor(dataset, gallery, queries, true).right, 1);
-  EXPECT_THROW(pixel_floor(dataset, {}, queries, false), UsageError);
-  EXPECT_THROW(pixel_floor(dataset, std::span(gallery).first(1), std::span(queries).first(1), true), UsageError);
+  EXPECT_EQ(PixelGallery(dataset, gallery).floor(dataset, queries, true).right, 1);
+  EXPECT_THROW(PixelGallery(dataset, {}), UsageError);
+  EXPECT_THROW(PixelGallery(dataset, gallery).floor(dataset, {}, false), UsageError);
+  EXPECT_THROW(PixelGallery(dataset, {gallery[0]}).floor(dataset, std::span(queries).first(1), true), UsageError);
 }
 
 TEST(PixelFloor, FeaturesAreCentredAndOfUnitLength) {
@@ -155,8 +156,9 @@ TEST(EmojiDgSlow, TheWholeBenchmarkRendersAndHasItsFloors) {
   EXPECT_EQ(dataset.classes.size(), 41U);
   const std::vector<Sample> sources = keep_domains(dataset, {"noto", "twemoji", "emojione"}).train;
   const Dataset unseen = keep_domains(dataset, {"fluent"});
-  const PixelFloor seen = pixel_floor(dataset, sources, unseen.train, true);
-  const PixelFloor held_out = pixel_floor(dataset, sources, unseen.test, true);
+  const PixelGallery known(dataset, sources);
+  const PixelFloor seen = known.floor(dataset, unseen.train, true);
+  const PixelFloor held_out = known.floor(dataset, unseen.test, true);
   std::cout << "fluent, 41 subgroups: seen concepts " << seen.accuracy() << ", held-out concepts "
             << held_out.accuracy() << '\n';
   EXPECT_GT(seen.accuracy(), 1.0 / 41);
