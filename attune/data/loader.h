@@ -35,8 +35,8 @@ struct PixelBatch {
 };
 
 /// Writes the normalised view of one picture, [3, size, size], to `out`: the centre view, or the random view of
-/// (seed, view, content of the file), where `view` is the epoch or the number of a cached view. Keyed by content, a view
-/// is the same in every list that holds the picture. Throws Error that names the file.
+/// (seed, view, content of the file), where `view` is the epoch or the number of a cached view. Keyed by content, a
+/// view is the same in every list that holds the picture. Throws Error that names the file.
 void load_view(const std::filesystem::path& path, const LoaderOptions& options, std::int64_t view, float* out);
 
 /// Decodes pictures on worker threads into batches that come out in the order asked for, the same for any number of

@@ -54,7 +54,8 @@ double clip_gradient_norm(const std::vector<ParameterGroup>& groups, double limi
 /// Throws Error that names the first parameter whose gradient or value is not finite, and `step`.
 void check_finite(const std::vector<ParameterGroup>& groups, std::int64_t step);
 
-/// The learning rate of an epoch as Dassl computes it: warm-up (constant, linear or none), then cosine, step or constant.
+/// The learning rate of an epoch as Dassl computes it: warm-up (constant, linear or none), then cosine, step or
+/// constant.
 struct Schedule {
   enum class Kind { kCosine, kConstant } kind = Kind::kCosine;
   enum class Warmup { kNone, kConstant, kLinear } warmup = Warmup::kConstant;
