@@ -3,10 +3,10 @@
 #include <filesystem>
 #include <string>
 
-#include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/images/encode.h"
 #include "attune/images/image.h"
+#include "tests/support/error_of.h"
 
 namespace attune {
 
@@ -22,17 +22,6 @@ inline Image test_image(int width, int height, unsigned seed) {
 
 inline void write_picture(const std::filesystem::path& path, unsigned seed, int side = 12) {
   write_file(path, encode_png(test_image(side, side, seed)));
-}
-
-/// What the Error of a call says; empty where none is thrown.
-template <class Call>
-std::string error_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace attune

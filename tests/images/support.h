@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/images/image.h"
+#include "tests/support/error_of.h"
 
 namespace attune {
 
@@ -47,17 +47,6 @@ inline std::vector<std::vector<std::string>> expected_lines(const std::string& f
     for (std::string word; words >> word;) fields.push_back(word);
   }
   return lines;
-}
-
-/// The text of the Error that `call` throws, or "" where it throws none.
-template <class Call>
-std::string error_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
 }
 
 }  // namespace attune
