@@ -24,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   refuse_or_read([&] {
     const attune::ZipArchive zip(bytes, "fuzz");
     std::vector<std::byte> buffer;
-    for (const auto& [name, member] : zip.members()) refuse_or_read([&] { zip.content(name, buffer); });
+    for (const auto& entry : zip.members()) refuse_or_read([&] { zip.content(entry.first, buffer); });
   });
   return 0;
 }
