@@ -5,12 +5,13 @@
 
 #include "attune/base/error.h"
 #include "attune/methods/coop.h"
+#include "attune/methods/linear_probe.h"
 #include "attune/methods/zero_shot.h"
 
 namespace attune {
 
 const std::vector<Method>& methods() {
-  static const std::vector<Method> all = {zero_shot_method(), coop_method()};
+  static const std::vector<Method> all = {zero_shot_method(), linear_probe_method(), coop_method()};
   return all;
 }
 
