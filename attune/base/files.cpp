@@ -89,7 +89,9 @@ void write_file(const std::filesystem::path& path, std::string_view content) {
 }
 
 void write_file(const std::filesystem::path& path, const std::function<void(std::ostream&)>& write) {
-  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
+  std::error_code problem;
+  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), problem);
+  if (problem) throw Error(fmt::format("cannot write {}: {}", path.string(), problem.message()));
   std::string beside = path.string() + ".XXXXXX";
   const int descriptor = ::mkstemp(beside.data());
   if (descriptor < 0) throw Error(fmt::format("cannot write {}: {}", path.string(), reason()));
@@ -101,7 +103,8 @@ void write_file(const std::filesystem::path& path, const std::function<void(std:
     out.close();
     if (!out) throw Error(fmt::format("cannot write {}: {}", path.string(), reason()));
     flush_to_disk(beside);
-    std::filesystem::rename(beside, path);
+    std::filesystem::rename(beside, path, problem);
+    if (problem) throw Error(fmt::format("cannot write {}: {}", path.string(), problem.message()));
   } catch (...) {
     ::unlink(beside.c_str());
     throw;

@@ -77,14 +77,14 @@ std::string summary_table(const Results& results) {
   const bool floored = results.floors.has_value();
   std::string table = fmt::format("{:<26}{:>9}", "", "pictures");
   if (floored) table += fmt::format("{:>9}", "floor");
-  if (compared) table += fmt::format("{:>12}", "zero-shot");
-  table += fmt::format("{:>12}\n", results.method);
+  if (compared) table += fmt::format("{:>14}", "zero-shot");
+  table += fmt::format("{:>14}\n", results.method);
   const auto line = [&](const std::string& name, const Accuracy& now, const Accuracy* before,
                         const std::string& floor) {
     table += fmt::format("{:<26}{:>9}", name, now.count);
     if (floored) table += fmt::format("{:>9}", floor);
-    if (compared) table += fmt::format("{:>12}", before == nullptr ? "" : percent(before->acc1));
-    table += fmt::format("{:>12}\n", percent(now.acc1));
+    if (compared) table += fmt::format("{:>14}", before == nullptr ? "" : percent(before->acc1));
+    table += fmt::format("{:>14}\n", percent(now.acc1));
   };
   for (std::size_t d = 0; d < results.measured.per_domain.size(); ++d) {
     const DomainAccuracy& domain = results.measured.per_domain[d];
