@@ -44,9 +44,7 @@ void run_embed(const EmbedOptions& options) {
     features = encode_sentences(*model, names, options.truncate).to(at::kCPU);
   } else {
     const auto model = open_model(common, options.model, false, true);
-    std::vector<Sample> samples;
-    for (const auto& path : list_pictures(options.images))
-      samples.push_back({std::filesystem::absolute(path), 0, 0, "", false, ""});
+    const std::vector<Sample> samples = list_pictures(options.images);
     const auto progress = make_progress(common, "embedding");
     Inputs inputs(model, {}, samples, input_options(common, options.pictures, progress.get()));
     features = inputs.features(0);

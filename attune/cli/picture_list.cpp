@@ -1,6 +1,7 @@
 #include "attune/cli/picture_list.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <iostream>
 #include <set>
 
@@ -20,7 +21,7 @@ bool is_picture(const std::filesystem::path& path) {
 
 }  // namespace
 
-std::vector<std::filesystem::path> list_pictures(const std::vector<std::string>& words) {
+std::vector<Sample> list_pictures(const std::vector<std::string>& words) {
   std::vector<std::filesystem::path> pictures;
   for (const std::string& word : words) {
     if (word == "-") {
@@ -43,7 +44,9 @@ std::vector<std::filesystem::path> list_pictures(const std::vector<std::string>&
     }
   }
   if (pictures.empty()) throw Error("pictures: expected at least one path, found none");
-  return pictures;
+  std::vector<Sample> samples(pictures.size());
+  for (std::size_t i = 0; i < pictures.size(); ++i) samples[i].path = std::filesystem::absolute(pictures[i]);
+  return samples;
 }
 
 }  // namespace attune

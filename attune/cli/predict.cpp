@@ -58,9 +58,7 @@ void run_predict(const PredictOptions& options) {
   }
 
   Dataset pictures;
-  std::vector<Sample> samples;
-  for (const auto& path : list_pictures(options.images))
-    samples.push_back({std::filesystem::absolute(path), 0, 0, "", false, ""});
+  const std::vector<Sample> samples = list_pictures(options.images);
   const auto progress = make_progress(common, "predicting");
   Inputs inputs(model, pictures, samples, input_options(common, options.pictures, progress.get()));
   const Tensor probabilities = scores_of(*classifier, inputs).to(at::kDouble).softmax(1);
