@@ -24,38 +24,30 @@ std::string duration(double seconds) {
   return fmt::format("{} s", whole);
 }
 
-/// A line that is drawn again in place, at most ten times a second.
-class Bar final : public Progress {
+/// Shows how far long work has come: on a terminal one line that is drawn again, elsewhere a line every half minute.
+class ProgressLine final : public Progress {
  public:
-  explicit Bar(std::string title) : title_(std::move(title)) {}
-  ~Bar() override { Bar::finish(); }
+  ProgressLine(std::string title, bool terminal)
+      : title_(std::move(title)), terminal_(terminal), shown_(Clock::now()) {}
+  ~ProgressLine() override { ProgressLine::finish(); }
 
   void update(std::int64_t done, std::int64_t total, std::string_view note) override {
     const auto now = Clock::now();
-    if (drawn_ && done != total && now - last_ < std::chrono::milliseconds(100)) return;
-    if (!drawn_) {
-      begin_ = now;
+    if (first_ < 0) {
       first_ = done;
+      begin_ = now;
     }
-    drawn_ = true;
-    last_ = now;
+    if (now - shown_ < (terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(30'000))) return;
+    shown_ = now;
     const double seconds = std::chrono::duration<double>(now - begin_).count();
     const double rate = seconds > 0 ? static_cast<double>(done - first_) / seconds : 0;
-    std::string line = fmt::format("{}  ", title_);
-    if (total > 0) {
-      const auto filled = static_cast<std::size_t>(24 * done / total);
-      std::string bar;
-      for (std::size_t i = 0; i < 24; ++i) bar += i < filled ? "█" : "░";
-      line += fmt::format("{} {}/{}", bar, done, total);
-      if (rate > 0 && done < total) {
-        line += fmt::format("  {:.3g}/s, {} left", rate, duration(static_cast<double>(total - done) / rate));
-      }
+    const std::string line = text(done, total, rate, note);
+    if (terminal_) {
+      std::fprintf(stderr, "\r\033[K%s", line.c_str());
+      drawn_ = true;
     } else {
-      line += fmt::format("{}", done);
-      if (rate > 0) line += fmt::format("  {:.3g}/s", rate);
+      std::fprintf(stderr, "%s\n", line.c_str());
     }
-    if (!note.empty()) line += fmt::format("  {}", note);
-    std::fprintf(stderr, "\r\033[K%s", line.c_str());
     std::fflush(stderr);
   }
 
@@ -66,10 +58,25 @@ class Bar final : public Progress {
 
  private:
   using Clock = std::chrono::steady_clock;
+
+  std::string text(std::int64_t done, std::int64_t total, double rate, std::string_view note) const {
+    std::string line = title_ + "  ";
+    if (total > 0 && terminal_) {
+      const auto filled = static_cast<std::size_t>(24 * done / total);
+      for (std::size_t i = 0; i < 24; ++i) line += i < filled ? "█" : "░";
+      line += " ";
+    }
+    line += total > 0 ? fmt::format("{}/{}", done, total) : fmt::format("{}", done);
+    if (rate > 0) line += fmt::format("  {:.3g}/s", rate);
+    if (rate > 0 && done < total) line += fmt::format(", {} left", duration(static_cast<double>(total - done) / rate));
+    if (!note.empty()) line += fmt::format("  {}", note);
+    return line;
+  }
+
   std::string title_;
-  bool drawn_ = false;
-  Clock::time_point begin_, last_;
-  std::int64_t first_ = 0;
+  bool terminal_, drawn_ = false;
+  Clock::time_point shown_, begin_;
+  std::int64_t first_ = -1;
 };
 
 }  // namespace
@@ -98,8 +105,8 @@ void prepare(const Common& common) {
 }
 
 std::unique_ptr<Progress> make_progress(const Common& common, const std::string& title) {
-  if (common.quiet || ::isatty(STDERR_FILENO) == 0 || std::getenv("NO_COLOR") != nullptr) return nullptr;
-  return std::make_unique<Bar>(title);
+  if (common.quiet) return nullptr;
+  return std::make_unique<ProgressLine>(title, ::isatty(STDERR_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr);
 }
 
 void say(const Common& common, const std::string& text) {

@@ -28,7 +28,7 @@ void add_common(CLI::App& verb, Common& common);
 /// a device that is not there. Call before any other work.
 void prepare(const Common& common);
 
-/// A bar on a terminal, nothing elsewhere or under --quiet.
+/// A bar on a terminal, a line every half minute elsewhere, null under --quiet.
 std::unique_ptr<Progress> make_progress(const Common& common, const std::string& title);
 
 /// Text for people: standard output, or standard error under --json, where standard output holds JSON only; nothing

@@ -26,7 +26,7 @@ void run_pretrain_clip(const PretrainOptions& options, bool seed_given) {
 
   say(common, fmt::format("recipe:\n{}", pretraining.recipe.to_yaml()));
   const auto progress = make_progress(common, "pre-training");
-  if (!pretrain_clip(pretraining, *progress)) {
+  if (!pretrain_clip(pretraining, progress.get())) {
     throw Interrupted{fmt::format("continue with the same command and --resume (folder {})", options.out)};
   }
   const std::filesystem::path model = pretraining.out / "model";

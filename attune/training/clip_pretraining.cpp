@@ -39,7 +39,7 @@ std::vector<ParameterGroup> with_decay(const std::vector<Parameter>& parameters,
 
 class Pretraining {
  public:
-  Pretraining(const ClipPretraining& settings, Progress& progress)
+  Pretraining(const ClipPretraining& settings, Progress* progress)
       : recipe_(settings.recipe),
         progress_(progress),
         stages_(pretrain_stages(recipe_)),
@@ -56,12 +56,12 @@ class Pretraining {
   bool run() {
     while (position_.stage < std::ssize(stages_)) {
       if (!run_stage(stages_[static_cast<std::size_t>(position_.stage)])) return false;
+      checkpoint();  // of the stage's end, optimiser included: a stage made longer goes on from here
       ++position_.stage;
       position_.step = 0;
       optimiser_.reset();
-      checkpoint();
     }
-    progress_.finish();
+    if (progress_ != nullptr) progress_->finish();
     return true;
   }
 
@@ -109,7 +109,7 @@ class Pretraining {
         rated_samples = position_.samples;
         rated_at = seconds();
       }
-      progress_.update(position_.samples, total_, note_);
+      if (progress_ != nullptr) progress_->update(position_.samples, total_, note_);
       if (evaluation_due(stage)) {
         evaluate(stage);
         rated_samples = position_.samples;
@@ -282,7 +282,7 @@ class Pretraining {
   static constexpr std::string_view kOptimiser = "optimiser.";
 
   const Config& recipe_;
-  Progress& progress_;
+  Progress* progress_;
   std::array<PretrainStage, 3> stages_;
   std::uint64_t seed_;
   PretrainData data_;
@@ -302,7 +302,7 @@ class Pretraining {
 
 }  // namespace
 
-bool pretrain_clip(const ClipPretraining& pretraining, Progress& progress) {
+bool pretrain_clip(const ClipPretraining& pretraining, Progress* progress) {
   return Pretraining(pretraining, progress).run();
 }
 

@@ -25,6 +25,6 @@ struct ClipPretraining {
 /// A resumed run computes the bits of one that was never stopped (same thread count). Returns false where it stopped
 /// on request before the end, after writing a checkpoint. Throws Error where a loss, gradient or weight is not finite,
 /// and where a tower has collapsed to a point after its warm-up.
-bool pretrain_clip(const ClipPretraining& pretraining, Progress& progress);
+bool pretrain_clip(const ClipPretraining& pretraining, Progress* progress);
 
 }  // namespace attune

@@ -76,11 +76,6 @@ class Pretraining : public testing::Test {
   TemporaryFolder pack_, runs_;
 };
 
-class Silent : public Progress {
- public:
-  void update(std::int64_t, std::int64_t, std::string_view) override {}
-};
-
 /// Ends the work without any chance to tidy up, like a power failure, when so many samples are done.
 class FailsAt : public Progress {
  public:
@@ -106,15 +101,14 @@ std::vector<std::string> timeless(const std::filesystem::path& log) {
 }
 
 TEST_F(Pretraining, GoesOnWithTheSameBitsAfterAFailureInAnyStage) {
-  Silent silent;
-  ASSERT_TRUE(pretrain_clip(tiny("whole"), silent));
+  ASSERT_TRUE(pretrain_clip(tiny("whole"), nullptr));
   for (const std::int64_t failure : {24, 72, 112}) {
     const std::string run = "stopped" + std::to_string(failure);
     ClipPretraining stopped = tiny(run);
     stopped.recipe.set("checkpoint.minutes", Json(0.0), "test");
     FailsAt fails(failure);
-    EXPECT_THROW(pretrain_clip(stopped, fails), std::runtime_error);
-    ASSERT_TRUE(pretrain_clip(tiny(run, true), silent));
+    EXPECT_THROW(pretrain_clip(stopped, &fails), std::runtime_error);
+    ASSERT_TRUE(pretrain_clip(tiny(run, true), nullptr));
     for (const char* file : {"checkpoint.safetensors", "model/model.safetensors"}) {
       const TensorMap expected = load_tensors(runs_.path() / "whole" / file),
                       found = load_tensors(runs_.path() / run / file);
@@ -130,16 +124,14 @@ TEST_F(Pretraining, StopsPolitelyWithACheckpoint) {
   EXPECT_EXIT(
       {
         request_stop();
-        Silent silent;
-        _exit(pretrain_clip(settings, silent) ? 0 : 7);
+        _exit(pretrain_clip(settings, nullptr) ? 0 : 7);
       },
       testing::ExitedWithCode(7), "");
   EXPECT_TRUE(std::filesystem::exists(settings.out / "checkpoint.safetensors"));
 }
 
 TEST_F(Pretraining, WritesAModelThatLoadsAndItsMetrics) {
-  Silent silent;
-  ASSERT_TRUE(pretrain_clip(tiny("run"), silent));
+  ASSERT_TRUE(pretrain_clip(tiny("run"), nullptr));
   const std::filesystem::path folder = runs_.path() / "run" / "model";
   const ClipModel model = load_model(folder.string());
   EXPECT_EQ(model.config.vision.image_size, kSide);
@@ -152,19 +144,25 @@ TEST_F(Pretraining, WritesAModelThatLoadsAndItsMetrics) {
   EXPECT_GE(seen["top5"].get<double>(), seen["top1"].get<double>());
 }
 
+TEST_F(Pretraining, AFinishedRunGoesOnWhenItsLastStageIsMadeLonger) {
+  ASSERT_TRUE(pretrain_clip(tiny("run"), nullptr));
+  ClipPretraining longer = tiny("run", true);
+  longer.recipe.set("joint.samples", Json(80), "test");
+  ASSERT_TRUE(pretrain_clip(longer, nullptr));
+  EXPECT_EQ(read_json(runs_.path() / "run" / "model" / "metrics.json")["samples"], 176);
+}
+
 TEST_F(Pretraining, RefusesAnotherRecipeAndAUsedFolder) {
-  Silent silent;
-  ASSERT_TRUE(pretrain_clip(tiny("run"), silent));
-  EXPECT_THROW(pretrain_clip(tiny("run"), silent), UsageError);
+  ASSERT_TRUE(pretrain_clip(tiny("run"), nullptr));
+  EXPECT_THROW(pretrain_clip(tiny("run"), nullptr), UsageError);
   ClipPretraining other = tiny("run", true);
   other.recipe.set("seed=1", "test");
-  EXPECT_THROW(pretrain_clip(other, silent), UsageError);
+  EXPECT_THROW(pretrain_clip(other, nullptr), UsageError);
 }
 
 TEST_F(Pretraining, NamesWhatIsWrongWithAPack) {
   write_file(pack_.path() / "texts.txt", "only one\n");
-  Silent silent;
-  EXPECT_THROW(pretrain_clip(tiny("run"), silent), Error);
+  EXPECT_THROW(pretrain_clip(tiny("run"), nullptr), Error);
 }
 
 TEST_F(Pretraining, DrawsByStepAloneAndInTheSharesAskedFor) {
