@@ -26,11 +26,12 @@ fs::path resolve(const std::string& name) {
   return name;
 }
 
-/// The file or folder that a TensorSource opens, and its stem.
-std::pair<fs::path, std::string> weight_path(const fs::path& folder) {
+/// The file of the weights, or the index of their shards.
+fs::path weight_path(const fs::path& folder) {
   for (const char* stem : {"model", "open_clip_model"}) {
     for (const char* ending : {".safetensors", ".safetensors.index.json"}) {
-      if (fs::exists(folder / (std::string(stem) + ending))) return {folder, stem};
+      const fs::path path = folder / (std::string(stem) + ending);
+      if (fs::exists(path)) return path;
     }
   }
   throw Error(
@@ -40,8 +41,8 @@ std::pair<fs::path, std::string> weight_path(const fs::path& folder) {
 }
 
 NamedTensors read_weights(const fs::path& folder, bool open_clip) {
-  const auto [path, stem] = weight_path(folder);
-  NamedTensors source{map_tensors(path, stem), (folder / (stem + ".safetensors")).string()};
+  const fs::path path = weight_path(folder);
+  NamedTensors source{map_tensors(path), path.string()};
   return open_clip ? from_open_clip(std::move(source)) : source;
 }
 
@@ -72,8 +73,7 @@ double logit_scale_of(const NamedTensors& source) {
 
 const std::string& ClipModel::weight_hash() const {
   if (!hash_.empty()) return hash_;
-  const auto [path, stem] = weight_path(folder);
-  const TensorSource source(path, stem);
+  const TensorSource source(weight_path(folder));
   std::string hashes;
   for (const auto& file : source.files()) hashes += sha256_of_file(file.path());
   hash_ = source.files().size() == 1 ? hashes : sha256(hashes);

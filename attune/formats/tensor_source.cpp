@@ -48,7 +48,14 @@ void TensorSource::open_shards() {
                               name, value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
     }
     const auto [at, is_new] = opened.emplace(shard, files_.size());
-    if (is_new) files_.emplace_back(path_.parent_path() / shard);
+    if (is_new) {
+      const std::filesystem::path file = path_.parent_path() / shard;
+      if (!std::filesystem::exists(file)) {
+        throw Error(fmt::format("{}: expected the shard {} of tensor {} beside it, found no such file", path_.string(),
+                                shard, name));
+      }
+      files_.emplace_back(file);
+    }
     tensors_.emplace(name, files_[at->second].at(name));
   }
 }

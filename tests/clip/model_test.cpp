@@ -175,6 +175,59 @@ TEST_F(BrokenFolder, MissingAndMisshapenTensorsAreNamed) {
   expect_error("logit_scale");
 }
 
+/// A folder whose weights lie in two shards, as transformers writes models that exceed its limit a file.
+struct ShardedFolder : BrokenFolder {
+  const fs::path index = folder / "model.safetensors.index.json";
+  const std::string first = "model-00001-of-00002.safetensors", second = "model-00002-of-00002.safetensors";
+  TensorMap shards[2];
+
+  ShardedFolder() {
+    Json map = Json::object();
+    for (const auto& [name, tensor] : load_tensors(folder / "model.safetensors")) {
+      const bool late = map.size() % 2 == 1;
+      shards[late][name] = tensor;
+      map[name] = late ? second : first;
+    }
+    fs::remove(folder / "model.safetensors");
+    save_tensors(folder / first, shards[0], {{"format", "pt"}});
+    save_tensors(folder / second, shards[1], {{"format", "pt"}});
+    write_json(index, {{"metadata", {{"total_size", 0}}}, {"weight_map", map}});
+  }
+};
+
+TEST_F(ShardedFolder, HoldsTheSameModel) {
+  const auto whole = load_model((kData / "hf_gelu").string());
+  const auto sharded = load_model(folder.string());
+  const std::vector<std::string> sentences = {"a cat", "two dogs"};
+  EXPECT_TRUE(at::equal(encode_sentences(sharded, sentences), encode_sentences(whole, sentences)));
+  const Tensor pixels = at::linspace(-1, 1, 3 * 32 * 32).view({1, 3, 32, 32});
+  EXPECT_TRUE(at::equal(sharded.image->encode(pixels).global, whole.image->encode(pixels).global));
+  EXPECT_EQ(sharded.weight_hash(), sha256(sha256_of_file(folder / first) + sha256_of_file(folder / second)));
+}
+
+TEST_F(ShardedFolder, WhatItsIndexPromisesMustBeThere) {
+  const std::string name = shards[1].begin()->first;
+  fs::remove(folder / second);
+  expect_error("index.json: expected the shard " + second);
+  shards[1].erase(name);
+  save_tensors(folder / second, shards[1]);
+  expect_error(name);
+  expect_error(second);
+  change(index.filename(), [&](Json& json) { json["weight_map"].erase(name); });
+  expect_error("index.json: expected");
+  expect_error(name);
+}
+
+TEST_F(ShardedFolder, ItsIndexStaysInTheFolder) {
+  const std::string name = shards[0].begin()->first;
+  fs::copy(folder / first, temporary.path() / "outside.safetensors");
+  for (const std::string& file : std::vector<std::string>{"../outside.safetensors", "./" + first,
+                                                          temporary.path() / "outside.safetensors", ".."}) {
+    change(index.filename(), [&](Json& json) { json["weight_map"][name] = file; });
+    expect_error("expected the name of a file beside the index, found \"" + file);
+  }
+}
+
 TEST_F(BrokenFolder, HostileConfigurationsAreErrors) {
   const auto with = [&](const char* part, const char* key, const Json& value) {
     fs::copy_file(kData / "hf_gelu/config.json", folder / "config.json", fs::copy_options::overwrite_existing);
