@@ -9,6 +9,7 @@
 #include "attune/base/error.h"
 #include "attune/data/feature_cache.h"
 #include "attune/data/loader.h"
+#include "attune/training/stopped.h"
 
 namespace attune {
 namespace {
@@ -30,7 +31,8 @@ std::string view_key(const Preprocess& preprocess, const InputOptions& options, 
 
 Inputs::Inputs(std::shared_ptr<const ClipModel> model, const Dataset& dataset, std::vector<Sample> samples,
                const InputOptions& options)
-    : model_(std::move(model)), root_(dataset.root), samples_(std::move(samples)), options_(options) {
+    : model_(std::move(model)), samples_(std::move(samples)), options_(options) {
+  place_.root = dataset.root;
   collect_labels();
   // Every view must be of the same samples, so broken pictures are found before anybody counts.
   if (options_.skip_broken && size() > 0) features(0);
@@ -39,6 +41,13 @@ Inputs::Inputs(std::shared_ptr<const ClipModel> model, const Dataset& dataset, s
 void Inputs::collect_labels() {
   labels_ = at::empty({size()}, at::kLong);
   for (std::size_t i = 0; i < samples_.size(); ++i) labels_.data_ptr<std::int64_t>()[i] = samples_[i].label;
+}
+
+void Inputs::collect_ids() {
+  ContentIds known(options_.cache);
+  ids_.reserve(samples_.size());
+  for (const Sample& sample : samples_) ids_.push_back(known.id_of(place_.path_of(sample)));
+  known.flush();
 }
 
 const Tensor& Inputs::features(std::int64_t view) {
@@ -52,30 +61,23 @@ Tensor Inputs::compute(std::int64_t view) {
   Tensor features = at::zeros({size(), model_->config.joint_width});
   std::vector<std::int64_t> missing;
   std::optional<FeatureCache> cache;
-  std::vector<ContentId> ids;
   if (!options_.cache.empty()) {
-    if (!known_) known_ = std::make_shared<ContentIds>(options_.cache);
-    Dataset bare;
-    bare.root = root_;
-    for (const Sample& sample : samples_) ids.push_back(known_->id_of(bare.path_of(sample)));
-    known_->flush();
+    if (ids_.empty()) collect_ids();
     cache.emplace(options_.cache, model_->weight_hash(), view_key(model_->preprocess, options_, view),
                   model_->config.joint_width);
-    for (const std::size_t row : cache->get(ids, features.data_ptr<float>()))
+    for (const std::size_t row : cache->get(ids_, features.data_ptr<float>()))
       missing.push_back(static_cast<std::int64_t>(row));
   } else {
     missing.resize(samples_.size());
     for (std::size_t i = 0; i < missing.size(); ++i) missing[i] = static_cast<std::int64_t>(i);
   }
-  if (!missing.empty()) encode(view, missing, features, cache ? &*cache : nullptr, ids);
+  if (!missing.empty()) encode(view, missing, features, cache ? &*cache : nullptr);
   return features;
 }
 
-void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features, FeatureCache* cache,
-                    const std::vector<ContentId>& ids) {
+void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features,
+                    FeatureCache* cache) {
   const at::NoGradGuard no_gradients;
-  Dataset bare;
-  bare.root = root_;
   LoaderOptions loading;
   loading.preprocess = model_->preprocess;
   if (view > 0) loading.augmentation = options_.augmentation;
@@ -83,7 +85,7 @@ void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing,
   loading.batch = kBatch;
   loading.threads = options_.loader_threads;
   loading.skip_broken = options_.skip_broken;
-  Loader loader(bare, samples_, loading);
+  Loader loader(place_, samples_, loading);
   loader.start(view, missing);
   PixelBatch batch;
   std::int64_t done = 0;
@@ -98,7 +100,7 @@ void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing,
       for (std::int64_t i = 0; i < batch.size(); ++i) {
         const auto row = static_cast<std::size_t>(batch.positions[static_cast<std::size_t>(i)]);
         broken[row] = false;
-        if (cache != nullptr) cache->put(ids[row], encoded[i].data_ptr<float>());
+        if (cache != nullptr) cache->put(ids_[row], encoded[i].data_ptr<float>());
       }
       computed_ += batch.size();
     }
@@ -111,7 +113,11 @@ void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing,
   }
   if (cache != nullptr) cache->flush();
   if (options_.progress != nullptr) options_.progress->finish();
-  if (stop_requested()) throw Stopped{};
+  if (stop_requested()) {
+    throw Stopped{cache == nullptr ? "nothing was kept"
+                                   : "the image features computed so far are kept, so the same command (for a run: "
+                                     "with --resume) goes on from there"};
+  }
   if (!loader.skipped().empty()) drop(broken, features, loader.skipped());
 }
 
@@ -119,16 +125,19 @@ void Inputs::drop(const std::vector<bool>& broken, Tensor& features, const std::
   for (const std::string& reason : reasons) log_warning(fmt::format("left out: {}", reason));
   std::vector<std::int64_t> kept;
   std::vector<Sample> samples;
+  std::vector<ContentId> ids;
   for (std::size_t i = 0; i < samples_.size(); ++i) {
     if (broken[i]) continue;
     kept.push_back(static_cast<std::int64_t>(i));
     samples.push_back(samples_[i]);
+    if (!ids_.empty()) ids.push_back(ids_[i]);
   }
   if (kept.empty()) throw Error("pictures: expected at least one that can be decoded, found none");
   const Tensor rows = at::tensor(kept, at::kLong);
   features = features.index_select(0, rows);
   for (auto& [view, others] : views_) others = others.index_select(0, rows);
   samples_ = std::move(samples);
+  ids_ = std::move(ids);
   collect_labels();
 }
 

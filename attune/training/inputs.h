@@ -16,9 +16,6 @@ namespace attune {
 
 class FeatureCache;
 
-/// Thrown where a stop was asked for while features were computed; what was computed is in the cache.
-struct Stopped {};
-
 struct InputOptions {
   std::filesystem::path cache;  // folder of the feature cache; empty: nothing is kept on disk
   int loader_threads = 1;       // beside those of the image tower, which wait for pictures only in the first batch
@@ -38,7 +35,8 @@ class Inputs {
   std::int64_t size() const { return static_cast<std::int64_t>(samples_.size()); }
   const std::vector<Sample>& samples() const { return samples_; }
   const Tensor& labels() const { return labels_; }  // [n] int64
-  /// Raw features [n, d] of all samples under `view` (0: the centre view).
+  /// Raw features [n, d] of all samples under `view` (0: the centre view). Throws Stopped on a request to stop; what
+  /// was computed by then is in the cache.
   const Tensor& features(std::int64_t view);
   /// Forgets the features of a random view, which an epoch has used up.
   void forget(std::int64_t view) { views_.erase(view); }
@@ -47,18 +45,18 @@ class Inputs {
 
  private:
   void collect_labels();
+  void collect_ids();
   Tensor compute(std::int64_t view);
-  void encode(std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features, FeatureCache* cache,
-              const std::vector<ContentId>& ids);
+  void encode(std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features, FeatureCache* cache);
   /// Under skip_broken: takes broken pictures out of the samples and of every view.
   void drop(const std::vector<bool>& broken, Tensor& features, const std::vector<std::string>& reasons);
 
   std::shared_ptr<const ClipModel> model_;
-  std::filesystem::path root_;
+  Dataset place_;  // of the samples: no more than the root of their paths
   std::vector<Sample> samples_;
   Tensor labels_;
   InputOptions options_;
-  std::shared_ptr<ContentIds> known_;
+  std::vector<ContentId> ids_;  // [n], where there is a cache and a view was asked for
   std::map<std::int64_t, Tensor> views_;
   std::int64_t computed_ = 0;
 };
