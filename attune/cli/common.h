@@ -41,11 +41,6 @@ void print_json(const Json& value);
 std::shared_ptr<const ClipModel> open_model(const Common& common, const std::string& name, bool text = true,
                                             bool image = true);
 
-/// Thrown where work was interrupted and can be resumed; the program exits with 130.
-struct Interrupted {
-  std::string how_to_go_on;
-};
-
 /// The words that the program was started with, quoted where a shell needs it.
 std::string command_line();
 void set_command_line(int count, char** arguments);

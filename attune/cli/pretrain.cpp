@@ -4,6 +4,7 @@
 #include "attune/cli/verbs.h"
 #include "attune/tensors/device.h"
 #include "attune/training/clip_pretraining.h"
+#include "attune/training/stopped.h"
 
 namespace attune {
 namespace {
@@ -27,7 +28,7 @@ void run_pretrain_clip(const PretrainOptions& options, bool seed_given) {
   say(common, fmt::format("recipe:\n{}", pretraining.recipe.to_yaml()));
   const auto progress = make_progress(common, "pre-training");
   if (!pretrain_clip(pretraining, progress.get())) {
-    throw Interrupted{fmt::format("continue with the same command and --resume (folder {})", options.out)};
+    throw Stopped{fmt::format("continue with the same command and --resume (folder {})", options.out)};
   }
   const std::filesystem::path model = pretraining.out / "model";
   if (common.json) print_json(read_json(model / "metrics.json"));

@@ -8,7 +8,7 @@
 #include "attune/base/error.h"
 #include "attune/cli/common.h"
 #include "attune/cli/verbs.h"
-#include "attune/training/inputs.h"
+#include "attune/training/stopped.h"
 
 namespace attune {
 namespace {
@@ -48,13 +48,8 @@ int run_program(int count, char** arguments) {
   } catch (const UsageError& problem) {
     fmt::print(stderr, "attune: {}\n", problem.what());
     return 2;
-  } catch (const Interrupted& interrupted) {
-    fmt::print(stderr, "attune: stopped; {}\n", interrupted.how_to_go_on);
-    return 130;
-  } catch (const Stopped&) {
-    fmt::print(stderr,
-               "attune: stopped; the image features computed so far are kept, so the same command (for a run: with "
-               "--resume) goes on from there\n");
+  } catch (const Stopped& stopped) {
+    fmt::print(stderr, "attune: stopped; {}\n", stopped.how_to_go_on);
     return 130;
   } catch (const std::exception& problem) {
     fmt::print(stderr, "attune: {}\n", problem.what());
