@@ -11,6 +11,7 @@
 #include "attune/evaluation/report.h"
 #include "attune/training/estimate.h"
 #include "attune/training/run_settings.h"
+#include "attune/training/stopped.h"
 #include "attune/training/trainer.h"
 
 namespace attune {
@@ -51,15 +52,17 @@ Config run_config(const TrainOptions& options) {
   return config;
 }
 
+std::filesystem::path split_file(const TrainOptions& options) {
+  return std::filesystem::path(options.out) / "split.json";
+}
+
 /// Draws the split, or reads the one that a resumed run began with.
 RunData run_data(const TrainOptions& options, const Dataset& dataset, const RunSettings& settings) {
-  const std::filesystem::path file = std::filesystem::path(options.out) / "split.json";
-  if (options.resume && std::filesystem::exists(file))
-    return run_data_of_split(dataset, load_split(file, dataset.root));
+  if (options.resume && std::filesystem::exists(split_file(options)))
+    return run_data_of_split(dataset, load_split(split_file(options), dataset.root));
   RunData data = draw_run_data(dataset, settings, options.common.seed);
   for (const std::string& note : data.training.notes) log_warning(note);
   data.training.test = data.tested;
-  save_split(file, data.training, {std::string(name_of(settings.draw)), options.common.seed, settings.shots});
   return data;
 }
 
@@ -98,6 +101,7 @@ void run_train(const TrainOptions& options) {
   const auto progress = make_progress(common, "training");
   InputOptions inputs = input_options(common, options.pictures, progress.get());
   inputs.augmentation = train_settings.views.augmentation;
+  if (options.dry_run) inputs.skip_broken = false;  // to find them is work, which leaves features in the cache
   Inputs training(model, data.training, data.training.train, inputs);
   Inputs validation(model, data.training, data.training.val, inputs);
   Inputs tested(model, data.training, data.tested, inputs);
@@ -108,9 +112,6 @@ void run_train(const TrainOptions& options) {
   run.seed = common.seed;
   run.progress = progress.get();
   if (!options.order.empty()) run.order = read_order(options.order, training.size());
-  run.fingerprint = sha256(config.to_yaml() + split_hash(data.training) + model->weight_hash() +
-                           std::to_string(common.seed) + (options.init.empty() ? "" : sha256_of_file(options.init)) +
-                           (options.order.empty() ? "" : sha256_of_file(options.order)));
 
   say(common, fmt::format("{} on {} ({}): {} classes, {} training, {} validation, {} test pictures", settings.method,
                           dataset.name, dataset.layout, classes.names.size(), training.size(), validation.size(),
@@ -119,11 +120,17 @@ void run_train(const TrainOptions& options) {
   const auto stages = classifier->stages({training.size(), common.seed});
   say(common, describe(estimate_training(*model, classes, stages, training.size(), train_settings.views)));
   if (options.dry_run) return;
+
+  const std::string split = split_hash(data.training);
+  run.fingerprint = sha256(config.to_yaml() + split + model->weight_hash() + std::to_string(common.seed) +
+                           (options.init.empty() ? "" : sha256_of_file(options.init)) +
+                           (options.order.empty() ? "" : sha256_of_file(options.order)));
+  save_split(split_file(options), data.training, {std::string(name_of(settings.draw)), common.seed, settings.shots});
   write_file(run.folder / "config.yaml", config.to_yaml());
 
   Inputs* selection = validation.size() > 0 ? &validation : nullptr;
-  if (train(*classifier, training, selection, train_settings, run) == TrainOutcome::kStopped) {
-    throw Interrupted{fmt::format("continue with the same command and --resume (folder {})", options.out)};
+  if (train(*classifier, stages, training, selection, train_settings, run) == TrainOutcome::kStopped) {
+    throw Stopped{fmt::format("continue with the same command and --resume (folder {})", options.out)};
   }
 
   AdapterInfo adapter{method.name,
@@ -132,7 +139,7 @@ void run_train(const TrainOptions& options) {
                       model->weight_hash(),
                       classes,
                       dataset.name,
-                      split_hash(data.training),
+                      split,
                       common.seed,
                       nullptr,
                       version()};
@@ -142,7 +149,7 @@ void run_train(const TrainOptions& options) {
     const auto before = zero_shot(model, classes);
     results.zero_shot = measure_classifier(common, *model, data.training, tested, *before, "zero_shot").measured;
     results.floors = pixel_floors(dataset, settings.domains, tested.samples());
-    results.split = {"test", std::string(name_of(settings.draw)), split_hash(data.training)};
+    results.split = {"test", std::string(name_of(settings.draw)), split};
     results.config = config.to_json();
     results.command = command_line();
     results.source_domains = settings.domains;
@@ -195,7 +202,7 @@ void add_train(CLI::App& app) {
   verb->add_option("--order", options->order, "JSON-lines file that fixes the batches")->check(CLI::ExistingFile);
   verb->add_flag("--no-augment", options->no_augment, "only the centre view of every picture");
   verb->add_flag("--resume", options->resume, "continue the run in --out where it stopped");
-  verb->add_flag("--dry-run", options->dry_run, "say what would be done and what it needs, then stop");
+  verb->add_flag("--dry-run", options->dry_run, "say what would be done and what it needs; writes nothing");
   verb->add_flag("--no-test", options->no_test, "learn only; measure later with attune eval");
   verb->add_option("--out", options->out, "folder of the run")->required();
   add_picture_options(*verb, options->pictures);

@@ -44,7 +44,7 @@ class CoOp final : public Classifier {
     class_features_.reset();
   }
 
-  std::vector<std::unique_ptr<Stage>> stages(const TrainingData& data) override;
+  Stages stages(const TrainingData& data) override;
 
   /// [C, d] with gradients to the context.
   Tensor class_features() const { return model_->text->encode(prompts_(context_)).squeeze(0); }
@@ -92,7 +92,7 @@ class CoOpStage final : public Stage {
   Descent descent_;
 };
 
-std::vector<std::unique_ptr<Stage>> CoOp::stages(const TrainingData&) {
+Stages CoOp::stages(const TrainingData&) {
   std::vector<std::unique_ptr<Stage>> stages;
   stages.push_back(std::make_unique<CoOpStage>(*this));
   return stages;

@@ -57,11 +57,13 @@ class Stage {
   virtual void load_state(const TensorMap& state) = 0;
 };
 
+using Stages = std::vector<std::unique_ptr<Stage>>;
+
 /// Anything that is learned against a frozen model.
 class Learner {
  public:
   virtual ~Learner() = default;
-  virtual std::vector<std::unique_ptr<Stage>> stages(const TrainingData& data) = 0;
+  virtual Stages stages(const TrainingData& data) = 0;
   /// Exactly what an adapter stores, named by role.
   virtual TensorMap state() const = 0;
   /// Throws Error that names the tensor that is missing, unknown or of another shape.

@@ -76,7 +76,7 @@ class LinearProbe final : public Classifier {
 
   TensorMap state() const override { return {{"bias", bias_}, {"weight", weight_}}; }
   void load_state(const TensorMap& state) override { copy_state(state, this->state(), "linear_probe"); }
-  std::vector<std::unique_ptr<Stage>> stages(const TrainingData& data) override;
+  Stages stages(const TrainingData& data) override;
 
   /// Goes from the present state to the optimum of `batch`.
   Losses fit(const Batch& batch) {
@@ -130,7 +130,7 @@ class LinearProbeStage final : public Stage {
   std::int64_t samples_;
 };
 
-std::vector<std::unique_ptr<Stage>> LinearProbe::stages(const TrainingData& data) {
+Stages LinearProbe::stages(const TrainingData& data) {
   std::vector<std::unique_ptr<Stage>> stages;
   stages.push_back(std::make_unique<LinearProbeStage>(*this, std::max<std::int64_t>(1, data.samples)));
   return stages;

@@ -42,7 +42,7 @@ class ZeroShot final : public Classifier {
 
   TensorMap state() const override { return {}; }
   void load_state(const TensorMap& state) override { copy_state(state, {}, "zero_shot"); }
-  std::vector<std::unique_ptr<Stage>> stages(const TrainingData&) override { return {}; }
+  Stages stages(const TrainingData&) override { return {}; }
 
  private:
   std::shared_ptr<const ClipModel> model_;

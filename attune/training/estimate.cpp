@@ -48,9 +48,8 @@ double image_rows(const VisionConfig& vision) {
 
 }  // namespace
 
-Estimate estimate_training(const ClipModel& model, const ClassNames& classes,
-                           const std::vector<std::unique_ptr<Stage>>& stages, std::int64_t samples,
-                           const ViewPlan& views) {
+Estimate estimate_training(const ClipModel& model, const ClassNames& classes, const Stages& stages,
+                           std::int64_t samples, const ViewPlan& views) {
   const TextConfig& text = model.config.text;
   const VisionConfig& vision = model.config.vision;
   const auto width = static_cast<double>(text.width);

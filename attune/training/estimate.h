@@ -20,9 +20,8 @@ struct Estimate {
 
 /// From the towers' sizes and a short measurement of what this machine multiplies in a second. Times are right to
 /// about a factor of two; views that are cached already make them shorter.
-Estimate estimate_training(const ClipModel& model, const ClassNames& classes,
-                           const std::vector<std::unique_ptr<Stage>>& stages, std::int64_t samples,
-                           const ViewPlan& views);
+Estimate estimate_training(const ClipModel& model, const ClassNames& classes, const Stages& stages,
+                           std::int64_t samples, const ViewPlan& views);
 
 /// One line for people.
 std::string describe(const Estimate& estimate);

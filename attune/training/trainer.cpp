@@ -43,13 +43,14 @@ class EpochBatches final : public BatchSource {
 
 class Run {
  public:
-  Run(Classifier& classifier, Inputs& training, Inputs* validation, const TrainSettings& settings, const TrainRun& run)
+  Run(Classifier& classifier, const Stages& stages, Inputs& training, Inputs* validation, const TrainSettings& settings,
+      const TrainRun& run)
       : classifier_(classifier),
         training_(training),
         validation_(validation),
         settings_(settings),
         run_(run),
-        stages_(classifier.stages({training.size(), run.seed})),
+        stages_(stages),
         checkpoint_path_(run.folder / "checkpoints" / "last.safetensors") {
     if (training.size() == 0) throw Error("training: expected at least one training sample, found none");
     if (settings.selection == TrainSettings::Selection::kValidation && validation == nullptr) {
@@ -199,7 +200,7 @@ class Run {
   Inputs* validation_;
   const TrainSettings& settings_;
   const TrainRun& run_;
-  std::vector<std::unique_ptr<Stage>> stages_;
+  const Stages& stages_;
   std::filesystem::path checkpoint_path_;
   Checkpoint position_;
   std::optional<RunLog> log_;
@@ -225,9 +226,9 @@ TrainSettings::TrainSettings(const Config& config) : views(config) {
   }
 }
 
-TrainOutcome train(Classifier& classifier, Inputs& training, Inputs* validation, const TrainSettings& settings,
-                   const TrainRun& run) {
-  return Run(classifier, training, validation, settings, run).train();
+TrainOutcome train(Classifier& classifier, const Stages& stages, Inputs& training, Inputs* validation,
+                   const TrainSettings& settings, const TrainRun& run) {
+  return Run(classifier, stages, training, validation, settings, run).train();
 }
 
 double accuracy(Classifier& classifier, Inputs& inputs) {

@@ -36,11 +36,11 @@ struct TrainRun {
 
 enum class TrainOutcome { kFinished, kStopped };
 
-/// Trains every stage of a classifier. Writes checkpoints/last.safetensors, metrics.jsonl and TensorBoard events into
-/// the run's folder; a run that was stopped or killed and resumed ends with the same bits as one that was not.
-/// The state at the end is the last epoch's, or the best on `validation`, as the settings say.
-TrainOutcome train(Classifier& classifier, Inputs& training, Inputs* validation, const TrainSettings& settings,
-                   const TrainRun& run);
+/// Trains the stages of a classifier, one after the other. Writes checkpoints/last.safetensors, metrics.jsonl and
+/// TensorBoard events into the run's folder; a run that was stopped or killed and resumed ends with the same bits as
+/// one that was not. The state at the end is the last epoch's, or the best on `validation`, as the settings say.
+TrainOutcome train(Classifier& classifier, const Stages& stages, Inputs& training, Inputs* validation,
+                   const TrainSettings& settings, const TrainRun& run);
 
 /// Top-1 accuracy on the centre views.
 double accuracy(Classifier& classifier, Inputs& inputs);

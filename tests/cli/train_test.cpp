@@ -83,6 +83,14 @@ TEST_F(Train, IsTheSameToTheBitWhenRunAgain) {
   EXPECT_EQ(file("a/adapter/adapter_model.safetensors"), file("b/adapter/adapter_model.safetensors"));
 }
 
+TEST_F(Train, ADryRunSaysWhatItNeedsAndWritesNothing) {
+  const Finished run = run_attune(command("run", {"--dry-run", "--skip-broken"}), folder_.path());
+  ASSERT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("24 training"), HasSubstr("needs about")));
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "run"));
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "cache"));
+}
+
 TEST_F(Train, KilledAtRandomStepsAndResumedEndsWithTheSameBitsSlow) {
   ASSERT_EQ(run_attune(command("whole"), folder_.path()).status, 0);
   KeyedRandom random(5, "kills");

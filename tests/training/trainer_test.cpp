@@ -44,8 +44,9 @@ class Trainer : public testing::Test {
     }
   }
 
-  Inputs inputs(const std::string& cache = "") {
+  Inputs inputs(const std::string& cache = "", bool skip_broken = false) {
     InputOptions options;
+    options.skip_broken = skip_broken;
     if (!cache.empty()) options.cache = folder_.path() / cache;
     return {model(), dataset_, dataset_.train, options};
   }
@@ -72,6 +73,11 @@ class Trainer : public testing::Test {
     return run;
   }
 
+  static TrainOutcome learn(Classifier& classifier, Inputs& training, Inputs* validation, const TrainSettings& settings,
+                            const TrainRun& run) {
+    return train(classifier, classifier.stages({training.size(), run.seed}), training, validation, settings, run);
+  }
+
   TemporaryFolder folder_;
   Dataset dataset_;
 };
@@ -80,7 +86,7 @@ TEST_F(Trainer, LearnsToTellTwoClassesApart) {
   Inputs training = inputs();
   const auto classifier = learner("25");
   const double before = accuracy(*classifier, training);
-  EXPECT_EQ(train(*classifier, training, nullptr, settings({"views.kind=centre"}), run("run")),
+  EXPECT_EQ(learn(*classifier, training, nullptr, settings({"views.kind=centre"}), run("run")),
             TrainOutcome::kFinished);
   EXPECT_GT(accuracy(*classifier, training), std::max(0.9, before - 1e-9));
 }
@@ -88,12 +94,34 @@ TEST_F(Trainer, LearnsToTellTwoClassesApart) {
 TEST_F(Trainer, GivesTheSameBitsWithAndWithoutTheFeatureCache) {
   Inputs plain = inputs(), first = inputs("cache"), second = inputs("cache");
   const auto a = learner(), b = learner(), c = learner();
-  train(*a, plain, nullptr, settings(), run("a"));
-  train(*b, first, nullptr, settings(), run("b"));
-  train(*c, second, nullptr, settings(), run("c"));
+  learn(*a, plain, nullptr, settings(), run("a"));
+  learn(*b, first, nullptr, settings(), run("b"));
+  learn(*c, second, nullptr, settings(), run("c"));
   EXPECT_TRUE(a->state().at("context").equal(b->state().at("context")));
   EXPECT_TRUE(a->state().at("context").equal(c->state().at("context")));
   EXPECT_GT(first.computed(), 0);
+  EXPECT_EQ(second.computed(), 0);
+}
+
+TEST_F(Trainer, AsksForTheContentOfAPictureOnlyOnce) {
+  Inputs first = inputs("cache");
+  const Tensor expected = first.features(1).clone();
+  first.features(0);
+  Inputs second = inputs("cache");
+  second.features(0);
+  for (const Sample& sample : dataset_.train) std::filesystem::remove(dataset_.path_of(sample));
+  EXPECT_TRUE(second.features(1).equal(expected));
+  EXPECT_EQ(second.computed(), 0);
+}
+
+TEST_F(Trainer, KeepsPicturesAndCachedFeaturesTogetherWhereBrokenOnesAreLeftOut) {
+  write_file(folder_.path() / "5.png", "no picture");
+  Inputs plain = inputs("", true), first = inputs("cache", true), second = inputs("cache", true);
+  EXPECT_EQ(first.size(), 19);
+  for (const std::int64_t view : {0, 1}) {
+    EXPECT_TRUE(first.features(view).equal(plain.features(view)));
+    EXPECT_TRUE(second.features(view).equal(plain.features(view)));
+  }
   EXPECT_EQ(second.computed(), 0);
 }
 
@@ -109,32 +137,32 @@ TEST_F(Trainer, AFixedOrderOfOneBatchAStepDecidesTheBatches) {
   const auto classifier = learner();
   TrainRun short_run = run("short");
   short_run.order = order;
-  EXPECT_THAT([&] { train(*classifier, training, nullptr, settings(), short_run); },
+  EXPECT_THAT([&] { learn(*classifier, training, nullptr, settings(), short_run); },
               ThrowsMessage<UsageError>(HasSubstr("--order: expected 20 batches")));
 }
 
 TEST_F(Trainer, KeepsTheBestEpochOnValidation) {
   Inputs training = inputs(), validation = inputs();
   const auto classifier = learner();
-  train(*classifier, training, &validation, settings({"selection=validation", "views.kind=centre"}), run("run"));
+  learn(*classifier, training, &validation, settings({"selection=validation", "views.kind=centre"}), run("run"));
   double best = 0;
   for (const std::string& line : read_lines(folder_.path() / "run" / "metrics.jsonl")) {
     const Json json = parse_json(line, "metrics");
     if (json["kind"] == "epoch") best = std::max(best, json["validation_acc1"].get<double>());
   }
   EXPECT_DOUBLE_EQ(accuracy(*classifier, validation), best);
-  EXPECT_THAT([&] { train(*classifier, training, nullptr, settings({"selection=validation"}), run("none")); },
+  EXPECT_THAT([&] { learn(*classifier, training, nullptr, settings({"selection=validation"}), run("none")); },
               ThrowsMessage<UsageError>(HasSubstr("no validation samples")));
 }
 
 TEST_F(Trainer, RefusesACheckpointOfAnotherRun) {
   Inputs training = inputs();
   const auto classifier = learner();
-  train(*classifier, training, nullptr, settings(), run("run"));
+  learn(*classifier, training, nullptr, settings(), run("run"));
   TrainRun other = run("run");
   other.resume = true;
   other.fingerprint = "g";
-  EXPECT_THAT([&] { train(*classifier, training, nullptr, settings(), other); },
+  EXPECT_THAT([&] { learn(*classifier, training, nullptr, settings(), other); },
               ThrowsMessage<UsageError>(HasSubstr("another configuration")));
 }
 
