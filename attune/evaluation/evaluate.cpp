@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 
 #include "attune/data/floors.h"
+#include "attune/evaluation/metrics.h"
 
 namespace attune {
 namespace {

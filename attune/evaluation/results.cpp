@@ -7,6 +7,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/base/json_count.h"
 
 namespace attune {
 namespace {
@@ -75,12 +76,6 @@ double number_at(const Json& object, std::string_view key, const std::string& wh
 
 double share_at(const Json& object, std::string_view key, const std::string& where, bool may_lack = false) {
   return number_at(object, key, where, 0, 1, may_lack);
-}
-
-std::int64_t count_at(const Json& object, std::string_view key, const std::string& where) {
-  const auto value = json_at<std::int64_t>(object, key, where);
-  if (value < 0) throw Error(fmt::format("{}: expected \"{}\" of at least 0, found {}", where, key, value));
-  return value;
 }
 
 /// A list member, absent or null read as empty.
@@ -275,14 +270,17 @@ void write_results(const std::filesystem::path& path, const std::vector<Results>
   write_json(path, list);
 }
 
-std::vector<Results> read_results(const std::filesystem::path& path) {
-  const Json value = read_json(path, kLargestFile);
-  const std::string where = path.string();
+std::vector<Results> parse_results(std::string_view text, const std::string& where) {
+  const Json value = parse_json(text, where);
   std::vector<Results> results;
   if (!value.is_array()) return {results_from_json(value, where)};
   for (const Json& one : value) results.push_back(results_from_json(one, fmt::format("{}[{}]", where, results.size())));
   if (results.empty()) throw Error(fmt::format("{}: expected at least one result, found an empty list", where));
   return results;
+}
+
+std::vector<Results> read_results(const std::filesystem::path& path) {
+  return parse_results(read_file(path, kLargestFile), path.string());
 }
 
 }  // namespace attune

@@ -4,10 +4,11 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "attune/base/json.h"
-#include "attune/evaluation/metrics.h"
+#include "attune/evaluation/measurement.h"
 
 namespace attune {
 
@@ -76,5 +77,7 @@ Results results_from_json(const Json& value, const std::string& where);
 void write_results(const std::filesystem::path& path, const std::vector<Results>& results);
 /// Reads either form; at least one result.
 std::vector<Results> read_results(const std::filesystem::path& path);
+/// The same for the content of a file; `where` is named in errors.
+std::vector<Results> parse_results(std::string_view text, const std::string& where);
 
 }  // namespace attune

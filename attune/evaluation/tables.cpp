@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "attune/evaluation/metrics.h"
+
 namespace attune {
 namespace {
 

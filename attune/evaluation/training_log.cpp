@@ -1,7 +1,7 @@
 #include "attune/evaluation/training_log.h"
 
-#include <algorithm>
 #include <limits>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -27,23 +27,27 @@ void read_line(std::string_view line, const std::string& where, TrainingLog& log
 
 }  // namespace
 
-TrainingLog read_training_log(const std::filesystem::path& path) {
-  const std::string text = read_file(path, std::uint64_t{256} << 20);
+TrainingLog parse_training_log(std::string_view text, const std::string& where) {
   TrainingLog log;
   std::size_t begin = 0;
   for (std::int64_t line = 1;; ++line) {
     const std::size_t end = text.find('\n', begin);
-    if (end == std::string::npos) return log;
-    const std::string_view content = std::string_view(text).substr(begin, end - begin);
-    if (!content.empty()) read_line(content, fmt::format("{}:{}", path.string(), line), log);
+    if (end == std::string_view::npos) return log;
+    const std::string_view content = text.substr(begin, end - begin);
+    if (!content.empty()) read_line(content, fmt::format("{}:{}", where, line), log);
     begin = end + 1;
   }
 }
 
+TrainingLog read_training_log(const std::filesystem::path& path) {
+  return parse_training_log(read_file(path, std::uint64_t{256} << 20), path.string());
+}
+
 std::vector<std::string> stages_of(const TrainingLog& log) {
   std::vector<std::string> stages;
+  std::set<std::string_view> known;
   const auto add = [&](const std::string& stage) {
-    if (std::find(stages.begin(), stages.end(), stage) == stages.end()) stages.push_back(stage);
+    if (known.insert(stage).second) stages.push_back(stage);
   };
   for (const EpochRecord& record : log.epochs) add(record.stage);
   for (const StepRecord& record : log.steps) add(record.stage);

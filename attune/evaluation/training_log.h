@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace attune {
@@ -30,6 +31,8 @@ struct TrainingLog {
 /// Reads metrics.jsonl. Lines of other kinds are passed over, and so is a last line without its line end, which a
 /// stopped run leaves. Throws Error that names the file and the line.
 TrainingLog read_training_log(const std::filesystem::path& path);
+/// The same for the content of a file; `where` is named in errors.
+TrainingLog parse_training_log(std::string_view text, const std::string& where);
 
 /// The stages of the log in the order of their first line.
 std::vector<std::string> stages_of(const TrainingLog& log);

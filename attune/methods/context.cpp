@@ -10,6 +10,8 @@
 namespace attune {
 namespace {
 
+constexpr std::int64_t kLongestContext = 1000;
+
 Tensor as_tensor(const std::vector<std::int64_t>& values) {
   return at::tensor(values, at::kLong);
 }
@@ -57,7 +59,10 @@ ContextSettings::ContextSettings(const Config& config)
       deviation(config.number("context.deviation")),
       class_specific(config.flag("context.class_specific")),
       position(parse_name_position(config.text("context.position"))) {
-  if (length < 1) throw UsageError(fmt::format("context.length: expected at least 1, found {}", length));
+  // How many fit is the model's to say; this bounds what is allocated before it is asked.
+  if (length < 1 || length > kLongestContext) {
+    throw UsageError(fmt::format("context.length: expected 1 to {}, found {}", kLongestContext, length));
+  }
   if (!(deviation >= 0)) throw UsageError(fmt::format("context.deviation: expected at least 0, found {}", deviation));
 }
 

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
-#include "attune/base/json.h"
+#include "attune/base/json_count.h"
 
 namespace attune {
 namespace {
@@ -51,12 +51,12 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
   const Json json = parse_json(position->second, path.string());
   const std::string where = path.string();
   Checkpoint checkpoint;
-  checkpoint.stage = json_at<std::int64_t>(json, "stage", where);
-  checkpoint.epoch = json_at<std::int64_t>(json, "epoch", where);
-  checkpoint.step = json_at<std::int64_t>(json, "step", where);
-  checkpoint.total_steps = json_at<std::int64_t>(json, "total_steps", where);
-  checkpoint.log_bytes = static_cast<std::uint64_t>(json_at<std::int64_t>(json, "log_bytes", where));
-  checkpoint.best_epoch = json_at<std::int64_t>(json, "best_epoch", where);
+  checkpoint.stage = count_at(json, "stage", where);
+  checkpoint.epoch = count_at(json, "epoch", where);
+  checkpoint.step = count_at(json, "step", where);
+  checkpoint.total_steps = count_at(json, "total_steps", where);
+  checkpoint.log_bytes = static_cast<std::uint64_t>(count_at(json, "log_bytes", where));
+  checkpoint.best_epoch = count_at(json, "best_epoch", where, -1);
   checkpoint.best_accuracy = json_at<double>(json, "best_accuracy", where);
   const Json sums = json_at<Json>(json, "sums", where);
   for (const auto& [name, value] : sums.items()) {

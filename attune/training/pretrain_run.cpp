@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
-#include "attune/base/json.h"
+#include "attune/base/json_count.h"
 
 namespace attune {
 namespace {
@@ -33,14 +33,14 @@ PretrainPosition PretrainRun::load_checkpoint(TensorMap& tensors) const {
   }
   const std::string where = path.string();
   const Json place = parse_json(found->second, where);
-  return {json_at<std::int64_t>(place, "stage", where),
-          json_at<std::int64_t>(place, "step", where),
-          json_at<std::int64_t>(place, "draws", where),
-          json_at<std::int64_t>(place, "samples", where),
+  return {count_at(place, "stage", where),
+          count_at(place, "step", where),
+          count_at(place, "draws", where),
+          count_at(place, "samples", where),
           json_at<double>(place, "seconds", where),
-          static_cast<std::uint64_t>(json_at<std::int64_t>(place, "log_bytes", where)),
+          static_cast<std::uint64_t>(count_at(place, "log_bytes", where)),
           json_or<double>(place, "loss_sum", 0.0, where),
-          json_or<std::int64_t>(place, "summed", 0, where)};
+          place.contains("summed") ? count_at(place, "summed", where) : 0};
 }
 
 void PretrainRun::replace_model(const std::function<void(const std::filesystem::path&)>& write) const {

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include <gtest/gtest.h>
 
@@ -11,6 +12,7 @@
 #include "attune/base/json.h"
 #include "attune/clip/folder.h"
 #include "attune/clip/weights.h"
+#include "tests/support/mutations.h"
 
 namespace attune {
 namespace {
@@ -249,6 +251,24 @@ TEST_F(BrokenFolder, HostileConfigurationsAreErrors) {
   expect_error("vision_config");
   with(nullptr, "model_type", "siglip");
   expect_error("'model_type' clip, found 'siglip'");
+}
+
+TEST_F(BrokenFolder, DamagedDescriptionsAreReadOrRefusedWithAnError) {
+  const std::map<std::string, std::string> source_of = {{"config.json", "hf_gelu"},
+                                                        {"preprocessor_config.json", "hf_gelu"},
+                                                        {"open_clip_config.json", "open_clip_resnet"}};
+  for (const auto& entry : source_of) {
+    fs::remove_all(folder);
+    fs::copy(kData / entry.second, folder);
+    const fs::path file = folder / entry.first;
+    if (!fs::exists(file)) write_json(file, {{"size", {{"shortest_edge", 32}}}, {"crop_size", 32}});
+    const Json good = read_json(file);
+    const int refused = refusals(150, [&](KeyedRandom& random) {
+      std::ofstream(file, std::ios::binary) << damaged(good, random).dump();
+      load_model(folder.string());
+    });
+    EXPECT_GT(refused, 20) << file;
+  }
 }
 
 TEST_F(BrokenFolder, ImageSizesThatDisagreeAreErrors) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "attune/base/files.h"
+#include "attune/evaluation/metrics.h"
 #include "attune/evaluation/results.h"
 
 namespace attune {

@@ -9,7 +9,9 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/evaluation/tables.h"
+#include "attune/evaluation/training_log.h"
 #include "tests/evaluation/example_run.h"
+#include "tests/support/mutations.h"
 
 namespace attune {
 namespace {
@@ -101,6 +103,29 @@ TEST(Results, HostileFilesAreRefusedByName) {
       EXPECT_THAT(problem.what(), HasSubstr(damage.named));
     }
   }
+}
+
+TEST(Results, DamagedFilesAreReadOrRefusedWithAnError) {
+  const Json good = to_json(example_results());
+  const std::string text = good.dump();
+  const int values = refusals(2000, [&](KeyedRandom& random) {
+    const Json written = to_json(results_from_json(damaged(good, random), "damaged"));
+    EXPECT_EQ(to_json(results_from_json(written, "again")), written);
+  });
+  const int bytes = refusals(1000, [&](KeyedRandom& random) { parse_results(damaged(text, random), "damaged"); });
+  EXPECT_GT(values, 500);
+  EXPECT_GT(bytes, 300);
+}
+
+TEST(TrainingLog, DamagedLinesAreReadOrRefusedWithAnError) {
+  const std::string good = R"({"kind":"step","stage":"coop","epoch":0,"step":1,"loss":3.5,"lr":0.002})"
+                           "\n"
+                           R"({"kind":"epoch","stage":"coop","epoch":0,"loss":3.1,"acc":0.2,"lr":0.002,"seconds":0.2})"
+                           "\n";
+  EXPECT_EQ(parse_training_log(good, "log").epochs.size(), 1U);
+  const int refused =
+      refusals(2000, [&](KeyedRandom& random) { stages_of(parse_training_log(damaged(good, random), "damaged")); });
+  EXPECT_GT(refused, 300);
 }
 
 TEST(Results, BrokenFilesAreRefusedByPath) {
