@@ -37,3 +37,18 @@ else()
   target_include_directories(attune_libtorch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
   target_link_libraries(attune_libtorch INTERFACE ${TORCH_LIBRARIES})
 endif()
+
+# The OpenMP runtime that LibTorch runs its loops on: attune/tensors/parallel.cpp enters the same one.
+if(ATTUNE_LIBTORCH)
+  set(_libtorch_folder ${ATTUNE_LIBTORCH}/lib)
+else()
+  set(_libtorch_folder ${TORCH_INSTALL_PREFIX}/lib)
+endif()
+file(GLOB _openmp ${_libtorch_folder}/libgomp*.so* ${_libtorch_folder}/libiomp5.so ${_libtorch_folder}/libomp.so
+     ${_libtorch_folder}/../../torch.libs/libgomp*.so*)
+if(NOT _openmp)
+  find_library(ATTUNE_OPENMP NAMES gomp libgomp.so.1 omp REQUIRED)
+  set(_openmp ${ATTUNE_OPENMP})
+endif()
+list(GET _openmp 0 _openmp)
+target_link_libraries(attune_libtorch INTERFACE ${_openmp})

@@ -43,8 +43,8 @@ Tensor fused_qkv(const Block<L>& block, const Tensor& rows, const BlockTuning& t
 template <class L>
 Tensor finish_block(const Block<L>& block, Activation activation, const Tensor& rows, const Tensor& mixed,
                     const BlockTuning& tuning) {
-  const Tensor attended = rows + add_low_rank(block.out(mixed), mixed, tuning.out);
-  return attended + block.fc2(block.fc1.activated(block.norm2(attended), activation));
+  const Tensor attended = add_low_rank(block.out.added(mixed, rows), mixed, tuning.out);
+  return block.fc2.added(block.fc1.activated(block.norm2(attended), activation), attended);
 }
 
 /// The tuning of a block; an empty one where the list is shorter.

@@ -80,25 +80,15 @@ L Builder<L>::fused(const std::string& name, std::int64_t width) const {
 
 template <class L>
 Transformer<L> Builder<L>::transformer(const std::string& prefix, const BlockShape& shape) const {
-  // Frozen QuickGELU becomes SiLU: x * sigmoid(f x) = silu(f x) / f, and both factors go into the layers around it.
-  const bool fold = std::is_same_v<L, FrozenLinear> && shape.activation == Activation::kQuickGelu;
   Transformer<L> result;
   result.heads = shape.heads;
-  result.activation = fold ? Activation::kSilu : shape.activation;
+  result.activation = shape.activation;
   for (std::int64_t i = 0; i < shape.layers; ++i) {
     const std::string name = fmt::format("{}{}.", prefix, i);
-    Tensor weight1 = source_.take(name + "mlp.fc1.weight", {shape.hidden, shape.width});
-    Tensor bias1 = source_.take(name + "mlp.fc1.bias", {shape.hidden});
-    Tensor weight2 = source_.take(name + "mlp.fc2.weight", {shape.width, shape.hidden});
-    if (fold) {
-      weight1 = weight1 * kQuickGeluFactor;
-      bias1 = bias1 * kQuickGeluFactor;
-      weight2 = weight2 / kQuickGeluFactor;
-    }
     result.blocks.push_back(
         {norm(name + "layer_norm1", shape.width, shape.epsilon), norm(name + "layer_norm2", shape.width, shape.epsilon),
          fused(name + "self_attn", shape.width), layer(name + "self_attn.out_proj", shape.width, shape.width),
-         layer(weight1, bias1), layer(weight2, source_.take(name + "mlp.fc2.bias", {shape.width}))});
+         layer(name + "mlp.fc1", shape.hidden, shape.width), layer(name + "mlp.fc2", shape.width, shape.hidden)});
   }
   return result;
 }

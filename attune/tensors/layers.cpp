@@ -5,14 +5,7 @@
 namespace attune {
 
 Tensor activate(const Tensor& input, Activation activation) {
-  switch (activation) {
-    case Activation::kQuickGelu:
-      return at::silu(input * kQuickGeluFactor) * (1.0 / kQuickGeluFactor);
-    case Activation::kSilu:
-      return at::silu(input);
-    case Activation::kGelu:
-      break;
-  }
+  if (activation == Activation::kQuickGelu) return at::silu(input * kQuickGeluFactor) * (1.0 / kQuickGeluFactor);
   return at::gelu(input);
 }
 

@@ -4,9 +4,8 @@
 
 namespace attune {
 
-/// kQuickGelu is x * sigmoid(1.702 x). kSilu is x * sigmoid(x): what QuickGELU becomes once its factor is folded into
-/// the frozen layers around it.
-enum class Activation { kGelu, kQuickGelu, kSilu };
+/// kQuickGelu is x * sigmoid(1.702 x).
+enum class Activation { kGelu, kQuickGelu };
 inline constexpr double kQuickGeluFactor = 1.702;
 
 Tensor activate(const Tensor& input, Activation activation);

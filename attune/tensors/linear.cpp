@@ -7,6 +7,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "attune/tensors/packed_matrix.h"
+
 namespace attune {
 namespace {
 
@@ -18,62 +20,136 @@ std::optional<Tensor> optional_tensor(const Tensor& tensor) {
 }
 
 // oneDNN's packed kernels have no C++ header; they are reached through the dispatcher.
-using PackedSignature = Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::string_view,
+using OneDnnSignature = Tensor(const Tensor&, const Tensor&, const std::optional<Tensor>&, std::string_view,
                                c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
 
-bool packed_kernels_exist() {
-  static const bool exist = at::hasMKLDNN() &&
-                            c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""}).has_value() &&
-                            c10::Dispatcher::singleton().findSchema({"mkldnn::_reorder_linear_weight", ""}).has_value();
-  return exist;
+bool onednn_exists() {
+  static const bool exists =
+      at::hasMKLDNN() && c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""}).has_value() &&
+      c10::Dispatcher::singleton().findSchema({"mkldnn::_reorder_linear_weight", ""}).has_value();
+  return exists;
 }
 
-Tensor pack(const Tensor& weight, std::int64_t rows) {
+Tensor onednn_pack(const Tensor& weight, std::int64_t rows) {
   static const auto reorder = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_reorder_linear_weight", "");
   std::vector<c10::IValue> stack{weight, rows};
   reorder.callBoxed(stack);
   return stack[0].toTensor();
 }
 
-Tensor packed_linear(const Tensor& input, const Tensor& packed, const Tensor& bias, std::string_view after) {
+Tensor onednn_linear(const Tensor& input, const Tensor& packed, const Tensor& bias) {
   static const auto linear =
-      c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<PackedSignature>();
-  const auto algorithm = after == "gelu" ? std::optional<std::string_view>("none") : std::nullopt;
-  return linear.call(input, packed, optional_tensor(bias), after, c10::List<std::optional<at::Scalar>>(), algorithm);
+      c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<OneDnnSignature>();
+  return linear.call(input, packed, optional_tensor(bias), "none", c10::List<std::optional<at::Scalar>>(),
+                     std::nullopt);
 }
+
+enum class Kernel { kDense, kPacked, kOneDnn };
+
+bool has_avx512() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512f");
+#else
+  return false;
+#endif
+}
+
+/// The one place that chooses. With AVX-512 oneDNN reaches nine tenths of the peak; below it, our own kernel is ahead.
+Kernel kernel_for(const Tensor& weight) {
+  static const bool wide = has_avx512();
+  if (!weight.is_cpu() || weight.scalar_type() != at::kFloat) return Kernel::kDense;
+  if (PackedMatrix::supported() && !(wide && onednn_exists())) return Kernel::kPacked;
+  return onednn_exists() ? Kernel::kOneDnn : Kernel::kDense;
+}
+
+/// What a forward adds to x W^T + b, and what it leaves for the backward.
+struct Product {
+  bool quick_gelu = false;
+  Tensor residual;
+  Tensor before;  // out: x W^T + b, where `keep` asked for it
+  bool keep = false;
+};
 
 }  // namespace
 
 /// The dense weights and, once they were needed, their packed forms.
 struct FrozenWeights {
   Tensor weight, bias;
+  Kernel kernel = Kernel::kDense;
   std::mutex mutex;
-  Tensor packed, packed_transposed;
+  PackedMatrix own, own_transposed;
+  Tensor onednn, onednn_transposed;
 
-  // Packed weights pay for matrices of fp32 on the CPU; a few rows are bound by memory, where packing gains nothing.
-  bool pays(const Tensor& input) const {
+  // oneDNN's packed form pays from a few rows on.
+  bool uses_onednn(const Tensor& input) const {
     constexpr std::int64_t kFewRows = 8;
-    return packed_kernels_exist() && input.is_cpu() && input.scalar_type() == at::kFloat &&
-           weight.scalar_type() == at::kFloat && input.numel() >= kFewRows * weight.size(1);
+    return kernel == Kernel::kOneDnn && input.scalar_type() == at::kFloat && input.numel() >= kFewRows * input.size(-1);
+  }
+  bool uses_own(const Tensor& input) const {
+    return kernel == Kernel::kPacked && input.is_cpu() && input.scalar_type() == at::kFloat;
   }
 
-  Tensor packed_once(Tensor& slot, bool transposed, std::int64_t rows) {
+  const PackedMatrix& own_once(bool transposed) {
     const std::lock_guard lock(mutex);
-    if (!slot.defined()) slot = pack(transposed ? weight.t().contiguous() : weight, rows);
+    PackedMatrix& slot = transposed ? own_transposed : own;
+    if (!slot.defined()) slot = PackedMatrix(transposed ? weight.t() : weight);
     return slot;
   }
 
-  Tensor forward(const Tensor& input, std::string_view after = "none") {
-    const at::AutoDispatchBelowAutograd below;
-    if (!pays(input)) return at::linear(input, weight, optional_tensor(bias));
-    return packed_linear(input, packed_once(packed, false, input.numel() / weight.size(1)), bias, after);
+  Tensor onednn_once(bool transposed, std::int64_t rows) {
+    const std::lock_guard lock(mutex);
+    Tensor& slot = transposed ? onednn_transposed : onednn;
+    if (!slot.defined()) slot = onednn_pack(transposed ? weight.t().contiguous() : weight, rows);
+    return slot;
   }
 
-  Tensor backward(const Tensor& gradient) {
+  Tensor forward(const Tensor& input, Product& product) {
     const at::AutoDispatchBelowAutograd below;
-    if (!pays(gradient)) return at::matmul(gradient, weight);
-    const Tensor dense = gradient.contiguous();
-    return packed_linear(dense, packed_once(packed_transposed, true, dense.numel() / weight.size(0)), {}, "none");
+    if (uses_own(input)) return own_forward(input.contiguous(), product);
+    Tensor output = uses_onednn(input) ? onednn_linear(input, onednn_once(false, input.numel() / input.size(-1)), bias)
+                                       : at::linear(input, weight, optional_tensor(bias));
+    if (product.quick_gelu) {
+      product.before = output;
+      output = activate(output, Activation::kQuickGelu);
+    }
+    return product.residual.defined() ? output.add_(product.residual) : output;
+  }
+
+  Tensor own_forward(const Tensor& input, Product& product) {
+    auto shape = input.sizes().vec();
+    shape.back() = weight.size(0);
+    const Tensor output = at::empty(shape, input.options());
+    ProductEnd end;
+    if (bias.defined()) end.bias = bias.const_data_ptr<float>();
+    const Tensor residual = product.residual.defined() ? product.residual.contiguous() : Tensor();
+    if (residual.defined()) end.residual = residual.const_data_ptr<float>();
+    end.quick_gelu = product.quick_gelu;
+    if (product.keep) {
+      product.before = at::empty_like(output);
+      end.before = product.before.mutable_data_ptr<float>();
+    }
+    const std::int64_t rows = input.numel() / weight.size(1);
+    own_once(false).multiply(input.const_data_ptr<float>(), rows, output.mutable_data_ptr<float>(), end);
+    return output;
+  }
+
+  /// Gradient of the input; `before` is defined where QuickGELU followed.
+  Tensor backward(const Tensor& gradient, const Tensor& before) {
+    const at::AutoDispatchBelowAutograd below;
+    Tensor dense = gradient.contiguous();
+    if (uses_own(dense)) {
+      auto shape = dense.sizes().vec();
+      shape.back() = weight.size(1);
+      const Tensor output = at::empty(shape, dense.options());
+      own_once(true).multiply(dense.const_data_ptr<float>(), dense.numel() / weight.size(0),
+                              output.mutable_data_ptr<float>(), {},
+                              before.defined() ? before.const_data_ptr<float>() : nullptr);
+      return output;
+    }
+    if (before.defined()) dense = at::silu_backward(dense, before * kQuickGeluFactor);
+    if (!uses_onednn(dense)) return at::matmul(dense, weight);
+    return onednn_linear(dense, onednn_once(true, dense.numel() / dense.size(-1)), {});
   }
 };
 
@@ -86,13 +162,23 @@ struct Held : torch::CustomClassHolder {
 };
 
 struct FrozenLinearFunction : torch::autograd::Function<FrozenLinearFunction> {
-  static Tensor forward(AutogradContext* context, const Tensor& input, const std::shared_ptr<FrozenWeights>& weights) {
+  static Tensor forward(AutogradContext* context, const Tensor& input, const std::optional<Tensor>& residual,
+                        const std::shared_ptr<FrozenWeights>& weights, bool quick_gelu) {
+    Product product{quick_gelu, residual.value_or(Tensor()), {}, quick_gelu};
+    Tensor output = weights->forward(input, product);
     context->saved_data["weights"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(weights));
-    return weights->forward(input);
+    context->saved_data["residual"] = residual.has_value();
+    if (product.before.defined()) context->save_for_backward({product.before});
+    return output;
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto held = context->saved_data["weights"].toCapsule();
-    return {static_cast<Held*>(held.get())->weights->backward(gradients[0]), Tensor()};
+    const variable_list saved = context->get_saved_variables();
+    Tensor input;
+    if (context->needs_input_grad(0)) {
+      input = static_cast<Held*>(held.get())->weights->backward(gradients[0], saved.empty() ? Tensor() : saved.front());
+    }
+    return {input, context->saved_data["residual"].toBool() ? gradients[0] : Tensor(), Tensor(), Tensor()};
   }
 };
 
@@ -109,17 +195,28 @@ Tensor Linear::operator()(const Tensor& input) const {
 FrozenLinear::FrozenLinear(const Tensor& weight, const Tensor& bias) : weights_(std::make_shared<FrozenWeights>()) {
   weights_->weight = weight.detach().contiguous();
   if (bias.defined()) weights_->bias = bias.detach().contiguous();
+  weights_->kernel = kernel_for(weights_->weight);
 }
 
 Tensor FrozenLinear::operator()(const Tensor& input) const {
-  return wants_gradient(input) ? FrozenLinearFunction::apply(input, weights_) : weights_->forward(input);
+  if (wants_gradient(input)) return FrozenLinearFunction::apply(input, std::nullopt, weights_, false);
+  Product product;
+  return weights_->forward(input, product);
 }
 
 Tensor FrozenLinear::activated(const Tensor& input, Activation activation) const {
-  if (wants_gradient(input) || activation == Activation::kQuickGelu || !weights_->pays(input)) {
-    return activate((*this)(input), activation);
+  if (activation != Activation::kQuickGelu) return activate((*this)(input), activation);
+  if (wants_gradient(input)) return FrozenLinearFunction::apply(input, std::nullopt, weights_, true);
+  Product product{true, {}, {}, false};
+  return weights_->forward(input, product);
+}
+
+Tensor FrozenLinear::added(const Tensor& input, const Tensor& residual) const {
+  if (wants_gradient(input) || wants_gradient(residual)) {
+    return FrozenLinearFunction::apply(input, residual, weights_, false);
   }
-  return weights_->forward(input, activation == Activation::kGelu ? "gelu" : "swish");
+  Product product{false, residual, {}, false};
+  return weights_->forward(input, product);
 }
 
 const Tensor& FrozenLinear::weight() const {

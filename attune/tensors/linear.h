@@ -14,21 +14,25 @@ struct Linear {
 
   Tensor operator()(const Tensor& input) const;
   Tensor activated(const Tensor& input, Activation activation) const { return activate((*this)(input), activation); }
+  Tensor added(const Tensor& input, const Tensor& residual) const { return residual + (*this)(input); }
 };
 
 struct FrozenWeights;
 
-/// The same with weights that never train: the backward computes the gradient of the input only. On processors where
-/// that pays, the weights are packed on first use (once for the forward, once for the backward); the kernel is chosen
-/// in linear.cpp and nowhere else. Copies share their weights. Thread-safe.
+/// The same with weights that never train: the backward computes the gradient of the input only. On a CPU the weights
+/// are packed on first use, once for the forward and once for the backward. The kernel is chosen in linear.cpp and
+/// nowhere else: our own where the processor has AVX2, oneDNN's where it has AVX-512, LibTorch's on a GPU. Copies share
+/// their weights. Thread-safe.
 class FrozenLinear {
  public:
   FrozenLinear() = default;
   explicit FrozenLinear(const Tensor& weight, const Tensor& bias = {});
 
   Tensor operator()(const Tensor& input) const;
-  /// activate(y), in one kernel where no gradient is wanted.
+  /// activate(y), in one kernel where that exists.
   Tensor activated(const Tensor& input, Activation activation) const;
+  /// residual + y, in one kernel where that exists; `residual` has y's shape.
+  Tensor added(const Tensor& input, const Tensor& residual) const;
 
   const Tensor& weight() const;
   const Tensor& bias() const;

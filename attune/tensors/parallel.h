@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace attune {
+
+/// Runs part(0) ... part(count - 1), each once, on the threads that set_threads chose; inside a part, tensor operations
+/// stay on its thread. Work that is cut into a few large parts needs one meeting of the threads where tensor operations
+/// that are cut one by one need hundreds, which a busy machine makes slow. Gradient mode and the like are the
+/// caller's. Called inside a part it runs the parts one after the other. The first exception is thrown again.
+void in_parallel(std::int64_t count, const std::function<void(std::int64_t)>& part);
+
+/// The parts that are worth making of work at this place: the threads, or 1 inside a part.
+std::int64_t parallel_width();
+
+}  // namespace attune
