@@ -22,7 +22,8 @@ class Coop:
         self.source = data["pixels" if self.image else "image_features"][:images]
         self.labels = data["labels"][:images] % classes
         self.scale = weights["logit_scale"].exp()
-        self.prompts = ClassPrompts(inputs.model, self.text, names[:classes], len(data["context"]), "cut" in inputs.variant or inputs.variant == "compiled")
+        cut = inputs.variant in ("cached_cut", "compiled")
+        self.prompts = ClassPrompts(inputs.model, self.text, names[:classes], len(data["context"]), cut)
         self.context = torch.nn.Parameter(data["context"].clone())
         self.optimiser = torch.optim.SGD([self.context], lr=0.002, momentum=0.9, weight_decay=5e-4)
         self.loss = torch.compile(self.plain_loss) if inputs.variant == "compiled" else self.plain_loss

@@ -31,8 +31,8 @@ def onnxruntime_encoder(inputs):
         pixels = inputs.tensors()["pixels"][: batch_of(inputs)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            torch.onnx.export(ImageTower(read_weights(inputs.model)), (pixels,), str(temporary), input_names=["pixels"], external_data=False,
-                              dynamo=True, verbose=False)
+            torch.onnx.export(ImageTower(read_weights(inputs.model)), (pixels,), str(temporary), input_names=["pixels"],
+                              external_data=False, dynamo=True, verbose=False)
         temporary.rename(path)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = inputs.threads
@@ -40,7 +40,8 @@ def onnxruntime_encoder(inputs):
     return lambda pixels: torch.from_numpy(np.asarray(session.run(None, {"pixels": pixels.numpy()})[0]))
 
 
-ENCODERS = {"transformers": transformers_encoder, "open_clip": open_clip_encoder, "compiled": compiled_encoder, "onnxruntime": onnxruntime_encoder}
+ENCODERS = {"transformers": transformers_encoder, "open_clip": open_clip_encoder, "compiled": compiled_encoder,
+            "onnxruntime": onnxruntime_encoder}
 
 
 def batch_of(inputs):

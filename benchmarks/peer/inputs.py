@@ -62,12 +62,14 @@ def open_clip_state(state):
               "visual.conv1.weight": state["vision_model.embeddings.patch_embedding.weight"],
               "visual.class_embedding": state["vision_model.embeddings.class_embedding"],
               "visual.positional_embedding": state["vision_model.embeddings.position_embedding.weight"]}
-    pairs = {"ln_final": "text_model.final_layer_norm", "visual.ln_pre": "vision_model.pre_layrnorm", "visual.ln_post": "vision_model.post_layernorm"}
+    pairs = {"ln_final": "text_model.final_layer_norm", "visual.ln_pre": "vision_model.pre_layrnorm",
+             "visual.ln_post": "vision_model.post_layernorm"}
     for ours, theirs in (("", "text_model"), ("visual.", "vision_model")):
         for i in range(12):
             block, layer = f"{ours}transformer.resblocks.{i}", f"{theirs}.encoder.layers.{i}"
-            pairs |= {f"{block}.ln_1": f"{layer}.layer_norm1", f"{block}.ln_2": f"{layer}.layer_norm2", f"{block}.mlp.c_fc": f"{layer}.mlp.fc1",
-                      f"{block}.mlp.c_proj": f"{layer}.mlp.fc2", f"{block}.attn.out_proj": f"{layer}.self_attn.out_proj"}
+            pairs |= {f"{block}.ln_1": f"{layer}.layer_norm1", f"{block}.ln_2": f"{layer}.layer_norm2",
+                      f"{block}.mlp.c_fc": f"{layer}.mlp.fc1", f"{block}.mlp.c_proj": f"{layer}.mlp.fc2",
+                      f"{block}.attn.out_proj": f"{layer}.self_attn.out_proj"}
             for kind in ("weight", "bias"):
                 parts = [state[f"{layer}.self_attn.{part}_proj.{kind}"] for part in "qkv"]
                 result[f"{block}.attn.in_proj_{kind}"] = torch.cat(parts)
