@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include "attune/base/files.h"
@@ -32,15 +33,16 @@ std::string floor_text(const Results& results, const std::string& domain, const 
 
 }  // namespace
 
-void add_picture_options(CLI::App& verb, PictureOptions& options) {
+void add_picture_options(CLI::App& verb, PictureOptions& options, const std::string& no_cache) {
   verb.add_flag("--skip-broken", options.skip_broken, "leave broken pictures out, with a warning, instead of stopping");
-  verb.add_flag("--no-cache", options.no_cache, "neither read nor write the feature cache");
+  verb.add_flag("--no-cache", options.no_cache, no_cache);
 }
 
 InputOptions input_options(const Common& common, const PictureOptions& pictures, Progress* progress) {
   InputOptions options;
   if (!pictures.no_cache) options.cache = cache_folder() / "features";
   options.skip_broken = pictures.skip_broken;
+  options.loader_threads = at::get_num_threads();
   options.seed = common.seed;
   options.progress = progress;
   return options;

@@ -17,7 +17,8 @@ struct PictureOptions {
   bool skip_broken = false;
   bool no_cache = false;
 };
-void add_picture_options(CLI::App& verb, PictureOptions& options);
+void add_picture_options(CLI::App& verb, PictureOptions& options,
+                         const std::string& no_cache = "neither read nor write the feature cache");
 
 /// Inputs of samples as the options say, with a progress bar called `title`.
 InputOptions input_options(const Common& common, const PictureOptions& pictures, Progress* progress);

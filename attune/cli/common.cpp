@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/base/files.h"
 #include "attune/tensors/device.h"
 
 #ifndef ATTUNE_VERSION
@@ -119,7 +120,8 @@ void print_json(const Json& value) {
 }
 
 std::shared_ptr<const ClipModel> open_model(const Common& common, const std::string& name, bool text, bool image) {
-  return std::make_shared<const ClipModel>(load_model(name, {text, image, choose_device(common.device)}));
+  return std::make_shared<const ClipModel>(
+      load_model(name, {text, image, choose_device(common.device), cache_folder() / "models"}));
 }
 
 namespace {

@@ -14,6 +14,9 @@
 namespace attune {
 namespace {
 
+/// Pictures from which on the feature cache is used: to open it costs more than it saves for a few.
+constexpr std::size_t kWorthACache = 256;
+
 struct PredictOptions {
   Common common;
   PictureOptions pictures;
@@ -59,8 +62,10 @@ void run_predict(const PredictOptions& options) {
 
   Dataset pictures;
   const std::vector<Sample> samples = list_pictures(options.images);
+  PictureOptions reading = options.pictures;
+  if (samples.size() < kWorthACache) reading.no_cache = true;
   const auto progress = make_progress(common, "predicting");
-  Inputs inputs(model, pictures, samples, input_options(common, options.pictures, progress.get()));
+  Inputs inputs(model, pictures, samples, input_options(common, reading, progress.get()));
   const Tensor probabilities = scores_of(*classifier, inputs).to(at::kDouble).softmax(1);
   const auto top = std::min<std::int64_t>(options.top, probabilities.size(1));
   const auto [scores, answers] = probabilities.topk(top, 1);
@@ -103,7 +108,9 @@ void add_predict(CLI::App& app) {
   verb->add_option("--template", options->prompt_template, "of zero-shot, {} for the name")->capture_default_str();
   verb->add_option("--top", options->top, "answers a picture")->capture_default_str()->check(CLI::PositiveNumber);
   verb->add_option("images", options->images, "files, folders, or - for a list on standard input")->required();
-  add_picture_options(*verb, options->pictures);
+  add_picture_options(
+      *verb, options->pictures,
+      fmt::format("neither read nor write the feature cache, which is used from {} pictures on", kWorthACache));
   add_common(*verb, options->common);
   verb->add_flag("--csv", options->csv, "comma-separated values")->excludes("--json");
   verb->callback([options] { run_predict(*options); });

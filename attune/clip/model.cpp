@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -12,6 +13,7 @@
 #include "attune/clip/resnet.h"
 #include "attune/clip/text_tower.h"
 #include "attune/clip/weights.h"
+#include "attune/data/content_ids.h"
 #include "attune/formats/tensor_source.h"
 
 namespace attune {
@@ -74,9 +76,12 @@ double logit_scale_of(const NamedTensors& source) {
 const std::string& ClipModel::weight_hash() const {
   if (!hash_.empty()) return hash_;
   const TensorSource source(weight_path(folder));
-  std::string hashes;
-  for (const auto& file : source.files()) hashes += sha256_of_file(file.path());
-  hash_ = source.files().size() == 1 ? hashes : sha256(hashes);
+  std::optional<ContentIds> known;
+  if (!hashes.empty()) known.emplace(hashes);
+  std::string all;
+  for (const auto& file : source.files()) all += known ? known->hash_of(file.path()) : sha256_of_file(file.path());
+  if (known) known->flush();
+  hash_ = source.files().size() == 1 ? all : sha256(all);
   return hash_;
 }
 
@@ -87,6 +92,7 @@ ClipModel load_model(const std::string& name_or_folder, const LoadOptions& optio
   model.config = description.config;
   model.preprocess = description.preprocess;
   model.device = options.device;
+  model.hashes = options.hashes;
   const NamedTensors source = read_weights(model.folder, description.open_clip);
   model.logit_scale = logit_scale_of(source);
   model.tokenizer = read_tokenizer(model.folder);

@@ -77,6 +77,7 @@ struct ClipModel {
   double logit_scale = 100.0;               // exp of the stored parameter
   at::Device device = at::kCPU;             // where the weights lie
   std::filesystem::path folder;
+  std::filesystem::path hashes;  // as in LoadOptions
 
   /// SHA-256 over the weight files; adapters remember it. Computed on the first call.
   const std::string& weight_hash() const;
@@ -89,6 +90,8 @@ struct LoadOptions {
   bool text = true;
   bool image = true;
   at::Device device = at::kCPU;
+  /// Folder where the hashes of unchanged weight files are remembered; empty: the files are read for every model.
+  std::filesystem::path hashes;
 };
 
 /// Reads a Hugging Face or OpenCLIP folder, or "pocket", the model that ships. Errors name the file and what is

@@ -47,34 +47,41 @@ std::map<std::string, ContentIds::Known> ContentIds::load(const std::filesystem:
     const std::string_view line(text.data() + begin, end - begin);
     begin = end + 1;
     const Json item = Json::parse(line, nullptr, false);
-    if (!item.is_array() || item.size() != 4 || !item[0].is_string() || !item[1].is_number_unsigned() ||
-        !item[2].is_number_integer() || !item[3].is_string() || !is_hash(item[3].get<std::string>())) {
+    if (!item.is_array() || item.size() != 5 || !item[0].is_string() || !item[1].is_number_unsigned() ||
+        !item[2].is_number_integer() || !item[3].is_number_unsigned() || !item[4].is_string() ||
+        !is_hash(item[4].get<std::string>())) {
       continue;  // what cannot be used is only a memory: the picture is read again
     }
     known[item[0].get<std::string>()] = {item[1].get<std::uint64_t>(), item[2].get<std::int64_t>(),
-                                         item[3].get<std::string>()};
+                                         item[3].get<std::uint64_t>(), item[4].get<std::string>()};
   }
   return known;
 }
 
 ContentId ContentIds::id_of(const std::filesystem::path& path) {
+  return bytes_of(hash_of(path));
+}
+
+std::string ContentIds::hash_of(const std::filesystem::path& path) {
   const std::string name = std::filesystem::absolute(path).lexically_normal().string();
   struct stat status {};
   if (::stat(name.c_str(), &status) != 0)
     throw Error(fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
-  const auto size = static_cast<std::uint64_t>(status.st_size);
-  const std::int64_t changed = status.st_mtim.tv_sec * kSecond + status.st_mtim.tv_nsec;
+  Known state{static_cast<std::uint64_t>(status.st_size), status.st_mtim.tv_sec * kSecond + status.st_mtim.tv_nsec,
+              status.st_ino, ""};
   {
     const std::lock_guard lock(mutex_);
     const auto found = known_.find(name);
-    if (found != known_.end() && found->second.size == size && found->second.changed == changed)
-      return bytes_of(found->second.hash);
+    if (found != known_.end()) {
+      state.hash = found->second.hash;
+      if (found->second == state) return state.hash;
+    }
   }
-  const std::string hash = sha256_of_file(path);
+  state.hash = sha256_of_file(path);
   const std::lock_guard lock(mutex_);
   ++files_read_;
-  if (changed < now() - 2 * kSecond) known_[name] = fresh_[name] = {size, changed, hash};
-  return bytes_of(hash);
+  if (state.changed < now() - 2 * kSecond) known_[name] = fresh_[name] = state;
+  return state.hash;
 }
 
 void ContentIds::flush() {
@@ -84,7 +91,8 @@ void ContentIds::flush() {
   for (const auto& [name, known] : fresh_) all[name] = known;
   write_file(file_, [&](std::ostream& out) {
     for (const auto& [name, known] : all) {
-      out << Json({name, known.size, known.changed, known.hash}).dump(-1, ' ', true, Json::error_handler_t::replace)
+      out << Json({name, known.size, known.changed, known.inode, known.hash})
+                 .dump(-1, ' ', true, Json::error_handler_t::replace)
           << '\n';
     }
   });
