@@ -1,6 +1,7 @@
 #include "attune/training/inputs.h"
 
 #include <algorithm>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -9,6 +10,7 @@
 #include "attune/base/error.h"
 #include "attune/data/feature_cache.h"
 #include "attune/data/loader.h"
+#include "attune/tensors/parallel.h"
 #include "attune/training/stopped.h"
 
 namespace attune {
@@ -77,7 +79,6 @@ Tensor Inputs::compute(std::int64_t view) {
 
 void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features,
                     FeatureCache* cache) {
-  const at::NoGradGuard no_gradients;
   LoaderOptions loading;
   loading.preprocess = model_->preprocess;
   if (view > 0) loading.augmentation = options_.augmentation;
@@ -87,29 +88,37 @@ void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing,
   loading.skip_broken = options_.skip_broken;
   Loader loader(place_, samples_, loading);
   loader.start(view, missing);
-  PixelBatch batch;
   std::int64_t done = 0;
   std::vector<bool> broken(samples_.size(), false);
   for (const std::int64_t row : missing) broken[static_cast<std::size_t>(row)] = true;
-  while (loader.next(batch)) {
-    if (batch.size() > 0) {
-      const int side = model_->preprocess.size;
-      const Tensor pixels = at::from_blob(batch.pixels.data(), {batch.size(), 3, side, side}, at::kFloat);
-      const Tensor encoded = model_->image->encode(pixels.to(model_->device)).global.to(at::kCPU).contiguous();
-      features.index_copy_(0, at::tensor(batch.positions, at::kLong), encoded);
+  std::mutex taking, giving;
+  const at::NoGradGuard no_gradients;
+  const auto encode_batches = [&] {
+    for (PixelBatch batch; !stop_requested();) {
+      {
+        const std::lock_guard lock(taking);
+        if (!loader.next(batch)) return;
+      }
+      Tensor encoded;
+      if (batch.size() > 0) encoded = encode_pixels(batch);
+      const std::lock_guard lock(giving);
       for (std::int64_t i = 0; i < batch.size(); ++i) {
-        const auto row = static_cast<std::size_t>(batch.positions[static_cast<std::size_t>(i)]);
-        broken[row] = false;
-        if (cache != nullptr) cache->put(ids_[row], encoded[i].data_ptr<float>());
+        const std::int64_t row = batch.positions[static_cast<std::size_t>(i)];
+        features[row].copy_(encoded[i]);
+        broken[static_cast<std::size_t>(row)] = false;
+        if (cache != nullptr) cache->put(ids_[static_cast<std::size_t>(row)], encoded[i].data_ptr<float>());
       }
       computed_ += batch.size();
+      done = std::min(done + kBatch, static_cast<std::int64_t>(missing.size()));
+      report(done, static_cast<std::int64_t>(missing.size()), view);
     }
-    done = std::min(done + kBatch, static_cast<std::int64_t>(missing.size()));
-    if (options_.progress != nullptr) {
-      options_.progress->update(done, static_cast<std::int64_t>(missing.size()),
-                                view == 0 ? "image features" : fmt::format("image features, view {}", view));
-    }
-    if (stop_requested()) break;
+  };
+  // Whole batches side by side keep all cores busy; fewer batches than cores are quicker with all cores on each.
+  const std::int64_t threads = parallel_width();
+  if (model_->device.is_cpu() && loader.batches() >= threads) {
+    in_parallel(threads, [&](std::int64_t) { encode_batches(); });
+  } else {
+    encode_batches();
   }
   if (cache != nullptr) cache->flush();
   if (options_.progress != nullptr) options_.progress->finish();
@@ -119,6 +128,17 @@ void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing,
                                      "with --resume) goes on from there"};
   }
   if (!loader.skipped().empty()) drop(broken, features, loader.skipped());
+}
+
+Tensor Inputs::encode_pixels(PixelBatch& batch) const {
+  const int side = model_->preprocess.size;
+  const Tensor pixels = at::from_blob(batch.pixels.data(), {batch.size(), 3, side, side}, at::kFloat);
+  return model_->image->encode(pixels.to(model_->device)).global.to(at::kCPU).contiguous();
+}
+
+void Inputs::report(std::int64_t done, std::int64_t total, std::int64_t view) const {
+  if (options_.progress == nullptr) return;
+  options_.progress->update(done, total, view == 0 ? "image features" : fmt::format("image features, view {}", view));
 }
 
 void Inputs::drop(const std::vector<bool>& broken, Tensor& features, const std::vector<std::string>& reasons) {

@@ -15,10 +15,11 @@
 namespace attune {
 
 class FeatureCache;
+struct PixelBatch;
 
 struct InputOptions {
   std::filesystem::path cache;  // folder of the feature cache; empty: nothing is kept on disk
-  int loader_threads = 1;       // beside those of the image tower, which wait for pictures only in the first batch
+  int loader_threads = 1;       // decode pictures beside the image tower, on one batch more than it has in work
   bool skip_broken = false;
   Augmentation augmentation;
   std::uint64_t seed = 1;  // of the random views
@@ -48,6 +49,8 @@ class Inputs {
   void collect_ids();
   Tensor compute(std::int64_t view);
   void encode(std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features, FeatureCache* cache);
+  Tensor encode_pixels(PixelBatch& batch) const;
+  void report(std::int64_t done, std::int64_t total, std::int64_t view) const;
   /// Under skip_broken: takes broken pictures out of the samples and of every view.
   void drop(const std::vector<bool>& broken, Tensor& features, const std::vector<std::string>& reasons);
 

@@ -2,12 +2,14 @@
 
 #include <set>
 
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/images/encode.h"
 #include "attune/methods/registry.h"
+#include "attune/tensors/device.h"
 #include "attune/training/checkpoint.h"
 
 namespace attune {
@@ -101,6 +103,41 @@ TEST_F(Trainer, GivesTheSameBitsWithAndWithoutTheFeatureCache) {
   EXPECT_TRUE(a->state().at("context").equal(c->state().at("context")));
   EXPECT_GT(first.computed(), 0);
   EXPECT_EQ(second.computed(), 0);
+}
+
+TEST_F(Trainer, FeaturesAreTheSameBitsForAnyNumberOfThreads) {
+  std::vector<Sample> many;
+  for (int i = 0; i < 5; ++i) many.insert(many.end(), dataset_.train.begin(), dataset_.train.end());
+  const auto features = [&](int loader_threads, int threads) {
+    set_threads(threads);
+    InputOptions options;
+    options.loader_threads = loader_threads;
+    Inputs inputs(model(), dataset_, many, options);
+    const Tensor found = inputs.features(1).clone();
+    EXPECT_EQ(inputs.computed(), 100);
+    EXPECT_EQ(at::get_num_threads(), threads);
+    set_threads(1);
+    return found;
+  };
+  const Tensor expected = features(1, 1);
+  EXPECT_TRUE(features(2, 1).equal(expected));
+  EXPECT_TRUE(features(1, 2).equal(expected));
+  EXPECT_TRUE(features(2, 2).equal(expected));
+  // The first rows of each round of the list are those of the first round: rows are where they belong.
+  for (int i = 1; i < 5; ++i) EXPECT_TRUE(at::allclose(expected.narrow(0, 20 * i, 20), expected.narrow(0, 0, 20)));
+}
+
+TEST_F(Trainer, ABrokenPictureIsAnErrorThatNamesItWhileOthersAreEncodedBesideIt) {
+  write_file(folder_.path() / "5.png", "no picture");
+  std::vector<Sample> many;
+  for (int i = 0; i < 5; ++i) many.insert(many.end(), dataset_.train.begin(), dataset_.train.end());
+  set_threads(2);
+  InputOptions options;
+  options.loader_threads = 2;
+  Inputs inputs(model(), dataset_, many, options);
+  EXPECT_THAT([&] { inputs.features(0); }, ThrowsMessage<Error>(HasSubstr("5.png")));
+  EXPECT_EQ(at::get_num_threads(), 2);
+  set_threads(1);
 }
 
 TEST_F(Trainer, AsksForTheContentOfAPictureOnlyOnce) {
