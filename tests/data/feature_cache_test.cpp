@@ -1,7 +1,7 @@
 #include "attune/data/feature_cache.h"
 
 #include <chrono>
-#include <fstream>
+#include <functional>
 #include <signal.h>
 #include <thread>
 #include <unistd.h>
@@ -54,6 +54,14 @@ std::uint64_t known_of(const FeatureCache& cache, std::uint64_t end) {
     EXPECT_EQ(found, feature_of(i));
   }
   return known;
+}
+
+/// Runs `work` in a process of its own, which ends without tidying up when `work` returns.
+pid_t in_another_process(const std::function<void()>& work) {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  work();
+  ::_exit(0);
 }
 
 TEST(FeatureCache, KeepsFeaturesAcrossOpenings) {
@@ -146,15 +154,14 @@ TEST(FeatureCache, TreatsADamagedRecordAsAbsent) {
 TEST(FeatureCache, SurvivesAWriterThatIsKilled) {
   const TemporaryFolder folder;
   for (int round = 0; round < 8; ++round) {
-    const pid_t child = ::fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
+    const pid_t child = in_another_process([&] {
       FeatureCache cache = open(folder);
       for (std::uint64_t i = 0;; ++i) {
         cache.put(id_of(i % 4000), feature_of(i % 4000).data());
         if (i % 3 == 0) cache.flush();
       }
-    }
+    });
+    ASSERT_GT(child, 0);
     std::this_thread::sleep_for(std::chrono::milliseconds(10 + 15 * round));
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
@@ -171,18 +178,14 @@ TEST(FeatureCache, SurvivesAWriterThatIsKilled) {
 TEST(FeatureCache, TwoProcessesWriteAtOnceAndSeeEachOther) {
   const TemporaryFolder folder;
   FeatureCache cache = open(folder);
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    {
-      FeatureCache own = open(folder);
-      for (std::uint64_t i = 0; i < 300; i += 2) {
-        own.put(id_of(i), feature_of(i).data());
-        own.flush();
-      }
+  const pid_t child = in_another_process([&] {
+    FeatureCache own = open(folder);
+    for (std::uint64_t i = 0; i < 300; i += 2) {
+      own.put(id_of(i), feature_of(i).data());
+      own.flush();
     }
-    ::_exit(0);
-  }
+  });
+  ASSERT_GT(child, 0);
   for (std::uint64_t i = 1; i < 300; i += 2) {
     cache.put(id_of(i), feature_of(i).data());
     cache.flush();
@@ -241,10 +244,24 @@ TEST(ContentIds, ReadAnUnchangedFileOnlyOnce) {
   EXPECT_THAT(error_of([&] { ids.id_of(folder.path() / "none"); }), HasSubstr("none"));
 }
 
+TEST(ContentIds, AnotherFileOfTheSameSizeAndTimeInItsPlaceIsReadAgain) {
+  const TemporaryFolder folder;
+  const auto file = folder.path() / "a.bin";
+  const auto past = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+  write_file(file, "first");
+  std::filesystem::last_write_time(file, past);
+  ContentIds ids(folder.path());
+  EXPECT_EQ(ids.hash_of(file), sha256(std::string_view("first")));
+  write_file(folder.path() / "b.bin", "other");
+  std::filesystem::last_write_time(folder.path() / "b.bin", past);
+  std::filesystem::rename(folder.path() / "b.bin", file);
+  EXPECT_EQ(ids.hash_of(file), sha256(std::string_view("other")));
+}
+
 TEST(ContentIds, DoNotRememberAFileThatHasJustChangedAndIgnoreABrokenMemory) {
   const TemporaryFolder folder;
   const auto file = folder.path() / "a.bin";
-  write_file(folder.path() / "content-ids.jsonl", "{\"torn\n[1,2,3,4]\n[\"a\",1,2,\"zz\"]\n");
+  write_file(folder.path() / "content-ids.jsonl", "{\"torn\n[1,2,3,4]\n[\"a\",1,2,3,\"zz\"]\n");
   write_file(file, "first");
   ContentIds ids(folder.path());
   ids.id_of(file);
