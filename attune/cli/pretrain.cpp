@@ -51,7 +51,8 @@ void add_pretrain(CLI::App& app) {
   auto options = std::make_shared<PretrainOptions>();
   CLI::App* clip = verb->add_subcommand("clip", "Trains a small CLIP on packed drawings with captions");
   clip->add_option("--recipe", options->recipe, "YAML file with the keys below")->check(CLI::ExistingFile);
-  clip->add_option("--set", options->assignments, "key=value, over the recipe; may be repeated")->expected(1);
+  clip->add_option("--set", options->assignments, "key=value, over the recipe; may be repeated")
+      ->allow_extra_args(false);
   clip->add_option("--data", options->data, "folder of the pack: drawings, texts, teacher and evaluation")
       ->required()
       ->check(CLI::ExistingDirectory);

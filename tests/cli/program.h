@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <signal.h>
 #include <string>
 #include <thread>
@@ -21,9 +22,20 @@ struct Finished {
   std::string out, err;
 };
 
-/// Runs the built program with a cache folder of its own; kills it with SIGKILL after `limit` where one is given.
+/// Sends the program a signal when `due`, which is asked again and again.
+struct Ending {
+  std::function<bool()> due;
+  int signal = SIGKILL;
+};
+
+inline Ending killed_after(std::chrono::milliseconds limit) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  return {[end] { return std::chrono::steady_clock::now() > end; }};
+}
+
+/// Runs the built program with a cache folder of its own.
 inline Finished run_attune(const std::vector<std::string>& arguments, const std::filesystem::path& folder,
-                           std::chrono::milliseconds limit = std::chrono::milliseconds(0)) {
+                           const Ending& ending = {}) {
   const std::filesystem::path out = folder / "stdout", err = folder / "stderr";
   std::vector<std::string> words = {ATTUNE_PROGRAM};
   words.insert(words.end(), arguments.begin(), arguments.end());
@@ -38,20 +50,16 @@ inline Finished run_attune(const std::vector<std::string>& arguments, const std:
     ::execv(raw[0], raw.data());
     ::_exit(127);
   }
-  if (limit.count() > 0) {
-    const auto end = std::chrono::steady_clock::now() + limit;
-    while (::waitpid(child, nullptr, WNOHANG) == 0) {
-      if (std::chrono::steady_clock::now() > end) {
-        ::kill(child, SIGKILL);
-        ::waitpid(child, nullptr, 0);
-        return {};
-      }
+  int status = 0;
+  bool sent = !ending.due;
+  while (::waitpid(child, &status, sent ? 0 : WNOHANG) == 0) {
+    if (ending.due()) {
+      ::kill(child, ending.signal);
+      sent = true;
+    } else {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
-    return {0, read_file(out), read_file(err)};
   }
-  int status = 0;
-  ::waitpid(child, &status, 0);
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
 }
 
