@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -38,6 +39,7 @@ struct ClassNames {
 struct TrainingData {
   std::int64_t samples = 0;
   std::uint64_t seed = 1;
+  std::function<Batch()> validation = nullptr;  // all validation samples in their centre view; null: there are none
 };
 
 /// One phase of training. It owns its backward and its updates: one optimiser, two, or no step at all.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,12 +17,13 @@ namespace {
 struct ProbeSettings {
   double c = 0.316;
   std::int64_t iterations = 1000;
-  bool normalise = false;
+  bool normalise = false, search = false;
 
   explicit ProbeSettings(const Config& config)
       : c(config.number("probe.c")),
         iterations(config.integer("probe.iterations")),
-        normalise(config.flag("probe.normalise")) {
+        normalise(config.flag("probe.normalise")),
+        search(config.flag("probe.search")) {
     if (!(c > 0) || !std::isfinite(c)) {
       throw UsageError(fmt::format("probe.c: expected a positive number, found {}", c));
     }
@@ -43,6 +46,27 @@ Objective regression(const Tensor& features, const Tensor& labels, double c) {
     errors.scatter_add_(1, index, at::full_like(index, -1.0, errors.options()));
     return {loss + penalty, at::matmul(errors.t(), features) / samples + penalised};
   };
+}
+
+/// The C of the best validation accuracy: the best of seven, from 1e6 to 1e-6, then eight halvings, in logarithms, of
+/// the range of a hundred around it, each towards its better end; of equal ones the smaller. (CoOp's lpclip.)
+double best_penalty(const std::function<double(double)>& accuracy) {
+  double exponent = 0, best = -1;
+  for (double tried = -6; tried <= 6; tried += 2) {
+    const double found = accuracy(std::pow(10, tried));
+    if (found <= best) continue;
+    exponent = tried;
+    best = found;
+  }
+  double left = exponent - 1, right = exponent + 1;
+  double left_accuracy = accuracy(std::pow(10, left)), right_accuracy = accuracy(std::pow(10, right));
+  for (int halving = 1; halving < 8; ++halving) {
+    const double middle = 0.5 * (left + right);
+    const double found = accuracy(std::pow(10, middle));
+    (left_accuracy < right_accuracy ? left : right) = middle;
+    (left_accuracy < right_accuracy ? left_accuracy : right_accuracy) = found;
+  }
+  return std::pow(10, left_accuracy < right_accuracy ? right : left);
 }
 
 class LinearProbe final : public Classifier {
@@ -78,8 +102,8 @@ class LinearProbe final : public Classifier {
   void load_state(const TensorMap& state) override { copy_state(state, this->state(), "linear_probe"); }
   Stages stages(const TrainingData& data) override;
 
-  /// Goes from the present state to the optimum of `batch`.
-  Losses fit(const Batch& batch) {
+  /// Goes from the present state to the optimum of `batch`; with a validation batch to that of the best C on it.
+  Losses fit(const Batch& batch, const std::optional<Batch>& validation) {
     const at::NoGradGuard no_gradients;
     const Tensor features = inputs(batch.image_features.to(at::kDouble));
     const Tensor broken = features.isfinite().all(1).logical_not().nonzero();
@@ -87,15 +111,28 @@ class LinearProbe final : public Classifier {
       throw Error(fmt::format("linear_probe: expected finite image features, found {} samples without, first sample {}",
                               broken.size(0), batch.samples.at(static_cast<std::size_t>(broken[0].item<int64_t>()))));
     }
-    const Objective objective = regression(at::constant_pad_nd(features, {0, 1}, 1.0), batch.labels, settings_.c);
     const Tensor start = at::cat({weight_, bias_.unsqueeze(1)}, 1).to(at::kDouble);
-    const LbfgsResult found = minimise_lbfgs(objective, start, {.iterations = settings_.iterations});
-    weight_.copy_(found.point.narrow(1, 0, weight_.size(1)));
-    bias_.copy_(found.point.select(1, weight_.size(1)));
+    const Tensor rows = at::constant_pad_nd(features, {0, 1}, 1.0);
+    const auto solve = [&](double c) {
+      LbfgsResult found =
+          minimise_lbfgs(regression(rows, batch.labels, c), start, {.iterations = settings_.iterations});
+      weight_.copy_(found.point.narrow(1, 0, weight_.size(1)));
+      bias_.copy_(found.point.select(1, weight_.size(1)));
+      return found;
+    };
+    double c = settings_.c;
+    if (validation) {
+      c = best_penalty([&](double tried) {
+        solve(tried);
+        return logits(*validation).argmax(1).eq(validation->labels).to(at::kDouble).mean().item<double>();
+      });
+    }
+    const LbfgsResult found = solve(c);
     const Tensor logits = this->logits(batch);
     const double accuracy = logits.argmax(1).eq(batch.labels).to(at::kDouble).mean().item<double>();
     return {{"loss", at::cross_entropy_loss(logits, batch.labels).item<double>()},
             {"accuracy", accuracy},
+            {"c", c},
             {"objective", found.value},
             {"gradient", found.gradient},
             {"iterations", static_cast<double>(found.iterations)},
@@ -114,13 +151,16 @@ class LinearProbe final : public Classifier {
 /// One epoch of one batch.
 class LinearProbeStage final : public Stage {
  public:
-  LinearProbeStage(LinearProbe& learner, std::int64_t samples) : learner_(learner), samples_(samples) {}
+  LinearProbeStage(LinearProbe& learner, std::int64_t samples, std::function<Batch()> validation)
+      : learner_(learner), samples_(samples), validation_(std::move(validation)) {}
 
   std::string name() const override { return "linear_probe"; }
   int epochs() const override { return 1; }
   std::int64_t batch_size() const override { return samples_; }
   void begin_epoch(int) override {}
-  Losses step(BatchSource& batches) override { return learner_.fit(batches.next()); }
+  Losses step(BatchSource& batches) override {
+    return learner_.fit(batches.next(), validation_ ? std::optional(validation_()) : std::nullopt);
+  }
   double learning_rate() const override { return 0.0; }
   TensorMap state() const override { return {}; }
   void load_state(const TensorMap& state) override { copy_state(state, {}, "linear_probe's stage"); }
@@ -128,24 +168,31 @@ class LinearProbeStage final : public Stage {
  private:
   LinearProbe& learner_;
   std::int64_t samples_;
+  std::function<Batch()> validation_;  // null: the C of the configuration is taken
 };
 
 Stages LinearProbe::stages(const TrainingData& data) {
-  std::vector<std::unique_ptr<Stage>> stages;
-  stages.push_back(std::make_unique<LinearProbeStage>(*this, std::max<std::int64_t>(1, data.samples)));
+  Stages stages;
+  if (settings_.search && !data.validation) {
+    throw UsageError("probe.search: expected validation samples to search C on, found none in the split");
+  }
+  stages.push_back(std::make_unique<LinearProbeStage>(*this, std::max<std::int64_t>(1, data.samples),
+                                                      settings_.search ? data.validation : nullptr));
   return stages;
 }
 
 }  // namespace
 
 Method linear_probe_method() {
-  return {"linear_probe",
-          "Linear probe: logistic regression on the image features (Radford et al. 2021)",
-          {{"probe.c", 0.316, "weight of the data against the penalty |W|^2 / 2; 0.316 is CLIP's own"},
-           {"probe.iterations", 1000, "L-BFGS iterations at most"},
-           {"probe.normalise", false, "fit features of unit length; CLIP's and CoOp's probes take them as they are"}},
-          [](std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t)
-              -> std::unique_ptr<Classifier> { return std::make_unique<LinearProbe>(*model, classes, config); }};
+  return {
+      "linear_probe",
+      "Linear probe: logistic regression on the image features (Radford et al. 2021)",
+      {{"probe.c", 0.316, "weight of the data against the penalty |W|^2 / 2; 0.316 is CLIP's own"},
+       {"probe.search", false, "take the C, between 1e-7 and 1e7, that is best on validation, as CoOp's probe does"},
+       {"probe.iterations", 1000, "L-BFGS iterations at most"},
+       {"probe.normalise", false, "fit features of unit length; CLIP's and CoOp's probes take them as they are"}},
+      [](std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t)
+          -> std::unique_ptr<Classifier> { return std::make_unique<LinearProbe>(*model, classes, config); }};
 }
 
 }  // namespace attune

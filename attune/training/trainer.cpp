@@ -1,6 +1,7 @@
 #include "attune/training/trainer.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include <fmt/format.h>
@@ -231,11 +232,16 @@ TrainOutcome train(Classifier& classifier, const Stages& stages, Inputs& trainin
   return Run(classifier, stages, training, validation, settings, run).train();
 }
 
-double accuracy(Classifier& classifier, Inputs& inputs) {
-  Batch batch{inputs.features(0), {}, {}};
+Batch whole_batch(Inputs& inputs) {
+  const Tensor features = inputs.features(0);  // may take broken pictures out
+  Batch batch{features, inputs.labels(), {}};
   batch.samples.resize(static_cast<std::size_t>(inputs.size()));
-  for (std::size_t i = 0; i < batch.samples.size(); ++i) batch.samples[i] = static_cast<std::int64_t>(i);
-  return classifier.logits(batch).argmax(1).eq(inputs.labels()).to(at::kDouble).mean().item<double>();
+  std::iota(batch.samples.begin(), batch.samples.end(), 0);
+  return batch;
+}
+
+double accuracy(Classifier& classifier, Inputs& inputs) {
+  return classifier.logits(whole_batch(inputs)).argmax(1).eq(inputs.labels()).to(at::kDouble).mean().item<double>();
 }
 
 std::vector<std::vector<std::int64_t>> read_order(const std::filesystem::path& path, std::int64_t samples) {

@@ -42,6 +42,9 @@ enum class TrainOutcome { kFinished, kStopped };
 TrainOutcome train(Classifier& classifier, const Stages& stages, Inputs& training, Inputs* validation,
                    const TrainSettings& settings, const TrainRun& run);
 
+/// Every sample in its centre view.
+Batch whole_batch(Inputs& inputs);
+
 /// Top-1 accuracy on the centre views.
 double accuracy(Classifier& classifier, Inputs& inputs);
 

@@ -97,7 +97,7 @@ TEST_F(Train, KilledAtRandomStepsAndResumedEndsWithTheSameBitsSlow) {
   int kills = 0;
   for (bool done = false; !done && kills < 60;) {
     const std::chrono::milliseconds limit(300 + static_cast<int>(random.below(500)) + 20 * kills);
-    done = run_attune(command("killed", {"--resume"}), folder_.path(), limit).status == 0;
+    done = run_attune(command("killed", {"--resume"}), folder_.path(), killed_after(limit)).status == 0;
     kills += done ? 0 : 1;
   }
   EXPECT_GT(kills, 0);
@@ -150,6 +150,41 @@ TEST_F(Train, PredictUsesWhatWasLearned) {
                  folder_.path());
   ASSERT_EQ(renamed.status, 0) << renamed.err;
   EXPECT_EQ(parse_json(renamed.out, "standard output")["labels"].size(), 2u);
+}
+
+TEST_F(Train, PredictRemembersTheModelAndCachesOnlyManyPictures) {
+  const auto predict = [&] {
+    return run_attune({"predict", "--model", kModel, "--classes", "red,green", "--json", data_.string()},
+                      folder_.path());
+  };
+  const Finished few = predict();
+  ASSERT_EQ(few.status, 0) << few.err;
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "cache"));
+  const std::string picture = read_file(data_ / "train/red/0.png");
+  for (int i = 0; i < 256; ++i) write_file(data_ / "more" / (std::to_string(i) + ".png"), picture);
+  ASSERT_EQ(predict().status, 0);
+  EXPECT_TRUE(std::filesystem::exists(folder_.path() / "cache" / "features"));
+  EXPECT_THAT(read_file(folder_.path() / "cache" / "models" / "content-ids.jsonl"), HasSubstr("model.safetensors"));
+}
+
+TEST_F(Train, TheLinearProbeSearchesItsPenaltyOnValidation) {
+  const auto probe = [&](const std::string& out, const std::vector<std::string>& more) {
+    std::vector<std::string> words = {"train",
+                                      "--model",
+                                      kModel,
+                                      "--data",
+                                      data_.string(),
+                                      "--method",
+                                      "linear_probe:probe.search=true",
+                                      "--out",
+                                      (folder_.path() / out).string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_attune(words, folder_.path());
+  };
+  const Finished run = probe("run", {"--shots", "4", "--no-augment", "--no-test", "--set", "probe.iterations=30"});
+  ASSERT_EQ(run.status, 0) << run.err;
+  const Json step = parse_json(read_lines(folder_.path() / "run" / "metrics.jsonl").at(0), "metrics");
+  EXPECT_NE(step["c"].get<double>(), 0.316);
 }
 
 TEST_F(Train, EvalMeasuresForgettingOnOtherClasses) {

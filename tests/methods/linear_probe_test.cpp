@@ -115,6 +115,31 @@ TEST(LinearProbe, SaysThatItRanOutOfIterations) {
   EXPECT_EQ(loss_named(losses, "iterations"), 2.0);
 }
 
+TEST(LinearProbe, SearchesTheBestPenaltyOnValidation) {
+  // Validation of shuffled labels is best served by a probe that hardly fits, the training samples by one that does.
+  const auto search = [](const Tensor& labels, Classifier& learner) {
+    WholeBatch batch;
+    const Batch validation{stored().at("features"), labels, {}};
+    const auto stages = learner.stages({labels.size(0), 1, [validation] { return validation; }});
+    return loss_named(stages[0]->step(batch), "c");
+  };
+  const Tensor labels = stored().at("labels");
+  const auto learner = make({"probe.search=true"}), plain = make({});
+  const double c = search(labels, *learner);
+  fit(*plain);
+  const auto correct = [&](Classifier& one) {
+    return one.logits({stored().at("features"), labels, {}}).argmax(1).eq(labels).sum().item<std::int64_t>();
+  };
+  EXPECT_GE(correct(*learner), correct(*plain));
+  const auto again = make({"probe.c=" + std::to_string(c)});
+  fit(*again);
+  EXPECT_LT(largest_difference(learner->state().at("weight"), again->state().at("weight")), 1e-3);
+
+  const Tensor most = at::full_like(labels, labels.bincount().argmax().item<std::int64_t>());
+  EXPECT_LT(search(most, *make({"probe.search=true"})), c);
+  EXPECT_THROW(make({"probe.search=true"})->stages({60, 1}), UsageError);
+}
+
 TEST(LinearProbe, AsksForAllSamplesInOneBatchOfOneEpoch) {
   const auto learner = make({});
   const auto stages = learner->stages({123, 1});
