@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <type_traits>
 
 #include <fmt/format.h>
@@ -10,6 +11,8 @@
 
 #include "attune/base/error.h"
 #include "attune/clip/text_parts.h"
+#include "attune/tensors/parallel.h"
+#include "attune/tensors/sequence_attention.h"
 
 namespace attune {
 namespace {
@@ -28,15 +31,27 @@ struct Layout {
   std::int64_t prefix = 1;    // Lp
   std::int64_t rows = 0;
   std::vector<Group> groups;
-  Tensor order;  // [C]: where class c stands among the classes in the order of the groups
+  Tensor order;         // [C]: where class c stands among the classes in the order of the groups
+  Sequences all, ends;  // attention of all rows; of the end rows, in the order of the groups
 };
 
-std::int64_t tuning_contexts(const Tuning& tuning) {
-  std::int64_t contexts = 1;
-  for (const auto& block : tuning.blocks) {
-    if (block.tokens.defined()) contexts = std::max(contexts, block.tokens.size(0));
+/// Prefixes by themselves, then every class behind its prefix; or only what end rows see.
+Sequences sequences_of(const Layout& layout, bool only_ends) {
+  auto sequences = std::make_shared<std::vector<Sequence>>();
+  std::int64_t output = 0;
+  const auto add = [&](Sequence one) {
+    one.output_row = output;
+    output += one.length - one.first_query;
+    sequences->push_back(one);
+  };
+  for (std::int64_t p = 0; p < layout.contexts && !only_ends; ++p) add({p * layout.prefix, layout.prefix});
+  for (const Group& group : layout.groups) {
+    for (std::int64_t i = 0; i < layout.contexts * group.classes; ++i) {
+      add({group.first + i * group.length, group.length, i / group.classes * layout.prefix, layout.prefix,
+           only_ends ? group.length - 1 : 0});
+    }
   }
-  return contexts;
+  return sequences;
 }
 
 void check_shared(std::int64_t size, std::int64_t contexts, const char* what) {
@@ -80,35 +95,45 @@ void check_overwritten(const Tuning& tuning, std::int64_t prefix) {
   }
 }
 
+/// Lengths of the classes' suffixes, end token included.
+std::vector<std::int64_t> lengths_of(const TextConfig& config, const Prompts& prompts) {
+  const Tensor ends = prompts.end.to(at::kCPU, at::kLong).contiguous();
+  std::vector<std::int64_t> lengths;
+  for (std::int64_t c = 0; c < ends.numel(); ++c) {
+    const std::int64_t end = ends.const_data_ptr<std::int64_t>()[c];
+    if (end < 0 || end >= prompts.suffix.size(2)) {
+      throw Error(fmt::format("text tower: expected the end of class {} within its suffix of {} tokens, found {}", c,
+                              prompts.suffix.size(2), end));
+    }
+    lengths.push_back(end + 1);
+  }
+  const std::int64_t prefix = prompts.prefix.size(1), longest = *std::max_element(lengths.begin(), lengths.end());
+  if (prefix + longest > config.context_length) {
+    throw Error(fmt::format("text tower: a prefix of {} and a suffix of {} tokens exceed the context length of {}",
+                            prefix, longest, config.context_length));
+  }
+  return lengths;
+}
+
+void check_contexts(const Prompts& prompts, const Tuning& tuning) {
+  const std::int64_t contexts = text_contexts(prompts, tuning);
+  check_shared(prompts.prefix.size(0), contexts, "prefixes");
+  check_shared(prompts.suffix.size(0), contexts, "sets of suffixes");
+  for (const auto& block : tuning.blocks) {
+    if (block.tokens.defined()) check_shared(block.tokens.size(0), contexts, "sets of tuning tokens");
+  }
+  check_overwritten(tuning, prompts.prefix.size(1));
+}
+
 Layout lay_out(const TextConfig& config, const Prompts& prompts, const Tuning& tuning) {
-  check_prompts(config, prompts);
   Layout layout;
   layout.prefix = prompts.prefix.size(1);
-  layout.contexts = std::max({prompts.prefix.size(0), prompts.suffix.size(0), tuning_contexts(tuning)});
-  check_shared(prompts.prefix.size(0), layout.contexts, "prefixes");
-  check_shared(prompts.suffix.size(0), layout.contexts, "sets of suffixes");
-  for (const auto& block : tuning.blocks) {
-    if (block.tokens.defined()) check_shared(block.tokens.size(0), layout.contexts, "sets of tuning tokens");
-  }
-  check_overwritten(tuning, layout.prefix);
-
-  const Tensor ends = prompts.end.to(at::kCPU, at::kLong).contiguous();
-  const std::span<const std::int64_t> end(ends.const_data_ptr<std::int64_t>(), static_cast<std::size_t>(ends.numel()));
+  layout.contexts = text_contexts(prompts, tuning);
+  const std::vector<std::int64_t> lengths = lengths_of(config, prompts);
   std::map<std::int64_t, std::vector<std::int64_t>> by_length;
-  for (std::size_t c = 0; c < end.size(); ++c) {
-    if (end[c] < 0 || end[c] >= prompts.suffix.size(2)) {
-      throw Error(fmt::format("text tower: expected the end of class {} within its suffix of {} tokens, found {}", c,
-                              prompts.suffix.size(2), end[c]));
-    }
-    by_length[end[c] + 1].push_back(static_cast<std::int64_t>(c));
-  }
-  const std::int64_t longest = by_length.rbegin()->first;
-  if (layout.prefix + longest > config.context_length) {
-    throw Error(fmt::format("text tower: a prefix of {} and a suffix of {} tokens exceed the context length of {}",
-                            layout.prefix, longest, config.context_length));
-  }
+  for (std::size_t c = 0; c < lengths.size(); ++c) by_length[lengths[c]].push_back(static_cast<std::int64_t>(c));
 
-  std::vector<std::int64_t> order(end.size());
+  std::vector<std::int64_t> order(lengths.size());
   std::int64_t place = 0;
   layout.rows = layout.contexts * layout.prefix;
   for (const auto& [length, members] : by_length) {
@@ -118,6 +143,8 @@ Layout lay_out(const TextConfig& config, const Prompts& prompts, const Tuning& t
     layout.groups.push_back(std::move(group));
   }
   layout.order = at::tensor(order, at::kLong);
+  layout.all = sequences_of(layout, false);
+  layout.ends = sequences_of(layout, true);
   return layout;
 }
 
@@ -160,6 +187,10 @@ Tensor attend_rows(const Layout& layout, const Tensor& fused, std::int64_t heads
   const auto width = fused.size(1) / 3;
   const auto size = width / heads;
   const auto contexts = layout.contexts;
+  if (attends_sequences(fused, heads)) {
+    const auto outputs = only_ends ? contexts * layout.order.size(0) : layout.rows;
+    return attend_sequences(fused, heads, only_ends ? layout.ends : layout.all, outputs);
+  }
   const auto prefix = fused.narrow(0, 0, contexts * layout.prefix)
                           .view({contexts, layout.prefix, 3, heads, size})
                           .permute({2, 0, 3, 1, 4})
@@ -223,45 +254,47 @@ Tensor encode_rows(const TextConfig& config, const TextWeights<L>& weights, cons
   return by_class(layout, weights.projection(weights.final(rows)));
 }
 
-/// Rows that are computed at once where no gradient is wanted: enough for fast matrices, 0.3 GB at width 512.
-constexpr std::int64_t kRowsAtOnce = 16384;
+// Rows of a part: enough for fast matrices, few enough that the graph of a part is small beside what is kept.
+constexpr std::int64_t kRowsAtOnce = 4096, kRowsWithGraph = 1024, kRowsWorthAThread = 32;
+constexpr std::int64_t kGraphBytes = std::int64_t{1} << 30;
 
-/// What the graph of a call may hold before classes are computed in parts, and about what it holds for a row: 18 times
-/// the width in each block.
-constexpr std::int64_t kGraphBytes = std::int64_t{4} << 30;
-std::int64_t graph_bytes(const TextConfig& config, std::int64_t rows) {
-  return rows * config.layers * config.width * 18 * static_cast<std::int64_t>(sizeof(float));
+/// What the graph of a row holds: in each block the input of both norms, queries, keys and values, and the MLP's hidden
+/// units before their activation.
+std::int64_t graph_bytes(const TextConfig& config) {
+  return config.layers * (5 * config.width + config.hidden) * static_cast<std::int64_t>(sizeof(float));
 }
 
 }  // namespace
 
 template <class L>
-Tensor encode_text(const TextConfig& config, const TextWeights<L>& weights, const Prompts& prompts,
-                   const Tuning& tuning) {
-  check_tuning(tuning, weights.transformer.blocks.size(), config.width, "text tower");
-  const Layout layout = lay_out(config, prompts, tuning);
-  const auto classes = prompts.end.size(0);
-  bool graph = at::GradMode::is_enabled();
-  if constexpr (std::is_same_v<L, FrozenLinear>) {
-    graph = graph && wants_gradients(prompts, tuning);
-    const auto bytes = graph_bytes(config, layout.rows);
-    if (graph && bytes > kGraphBytes && classes > 1) {
-      const auto parts = std::min(classes, (bytes + kGraphBytes - 1) / kGraphBytes * 2);
-      return encode_text_in_parts(config, weights, prompts, tuning, (classes + parts - 1) / parts);
-    }
-  }
-  if (graph || layout.rows <= kRowsAtOnce || classes == 1) {
-    return encode_rows(config, weights, layout, prompts, tuning);
-  }
-  const auto half = classes / 2;
-  const auto part = [&](std::int64_t first, std::int64_t count) {
-    return encode_text(config, weights,
-                       {prompts.prefix, prompts.suffix.narrow(1, first, count), prompts.end.narrow(0, first, count)},
-                       tuning);
-  };
-  return at::cat({part(0, half), part(half, classes - half)}, 1);
+Tensor encode_text_at_once(const TextConfig& config, const TextWeights<L>& weights, const Prompts& prompts,
+                           const Tuning& tuning) {
+  return encode_rows(config, weights, lay_out(config, prompts, tuning), prompts, tuning);
 }
 
+template <class L>
+Tensor encode_text(const TextConfig& config, const TextWeights<L>& weights, const Prompts& prompts,
+                   const Tuning& tuning) {
+  check_prompts(config, prompts);
+  check_tuning(tuning, weights.transformer.blocks.size(), config.width, "text tower");
+  check_contexts(prompts, tuning);
+  if constexpr (std::is_same_v<L, FrozenLinear>) {
+    const bool graph = at::GradMode::is_enabled() && wants_gradients(prompts, tuning);
+    const std::int64_t contexts = text_contexts(prompts, tuning), prefix = prompts.prefix.size(1);
+    const std::vector<std::int64_t> lengths = lengths_of(config, prompts);
+    const std::int64_t rows = contexts * std::accumulate(lengths.begin(), lengths.end(), prefix);
+    // A GPU divides the work itself.
+    const std::int64_t threads = prompts.prefix.is_cpu() ? std::min(parallel_width(), rows / kRowsWorthAThread) : 1;
+    const auto parts = divide_text(contexts, prefix, lengths, threads, graph ? kRowsWithGraph : kRowsAtOnce);
+    if (parts.size() > 1) {
+      return encode_text_in_parts(config, weights, prompts, tuning, parts, kGraphBytes / graph_bytes(config));
+    }
+  }
+  return encode_text_at_once(config, weights, prompts, tuning);
+}
+
+template Tensor encode_text_at_once(const TextConfig&, const TextWeights<Linear>&, const Prompts&, const Tuning&);
+template Tensor encode_text_at_once(const TextConfig&, const TextWeights<FrozenLinear>&, const Prompts&, const Tuning&);
 template Tensor encode_text(const TextConfig&, const TextWeights<Linear>&, const Prompts&, const Tuning&);
 template Tensor encode_text(const TextConfig&, const TextWeights<FrozenLinear>&, const Prompts&, const Tuning&);
 

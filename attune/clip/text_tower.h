@@ -15,14 +15,19 @@ struct TextWeights {
   L projection;  // [d, width], no bias
 };
 
-/// The one forward of the text tower. Text features [P, C, d], not normalised, exactly those of the padded sequences:
-/// the prefix rows are computed once per prefix, suffix rows attend to the prefix's keys and their own, rows behind an
-/// end token are not computed at all, and the last block is finished for the end rows only. P is the larger of the
-/// leading sizes of prefix, suffix and tuning tokens; those of size 1 are shared.
-/// Throws Error where shapes disagree or prefix and suffix together exceed the context length.
+/// The one forward of the text tower, in parts where it is large (see text_parts.h). Text features [P, C, d], not
+/// normalised, exactly those of the padded sequences: the prefix rows are computed once per prefix, suffix rows attend
+/// to the prefix's keys and their own, rows behind an end token are not computed at all, and the last block is finished
+/// for the end rows only. P is the larger of the leading sizes of prefix, suffix and tuning tokens; those of size 1 are
+/// shared. Throws Error where shapes disagree or prefix and suffix together exceed the context length.
 template <class L>
 Tensor encode_text(const TextConfig& config, const TextWeights<L>& weights, const Prompts& prompts,
                    const Tuning& tuning = {});
+
+/// The same as one piece of work, whatever its size.
+template <class L>
+Tensor encode_text_at_once(const TextConfig& config, const TextWeights<L>& weights, const Prompts& prompts,
+                           const Tuning& tuning);
 
 extern template Tensor encode_text(const TextConfig&, const TextWeights<Linear>&, const Prompts&, const Tuning&);
 extern template Tensor encode_text(const TextConfig&, const TextWeights<FrozenLinear>&, const Prompts&, const Tuning&);

@@ -86,6 +86,28 @@ TEST_F(TextTowerTest, ChunkedWithoutGradientsEqualsWhole) {
   expect_close(encode(many), whole);
 }
 
+TEST(TextParts, CoverEveryContextAndClassOnce) {
+  const std::vector<std::int64_t> lengths{3, 1, 5, 3, 2, 7, 1};
+  for (const std::int64_t contexts : {1, 2, 5}) {
+    for (const std::int64_t wanted : {1, 2, 4, 9, 100}) {
+      for (const std::int64_t most_rows : {6, 20, 1000}) {
+        const Tensor seen = at::zeros({contexts, 7}, at::kLong);
+        std::int64_t rows = 0;
+        const auto parts = divide_text(contexts, 4, lengths, wanted, most_rows);
+        for (const TextPart& part : parts) {
+          seen.narrow(0, part.context, part.contexts).narrow(1, part.first, part.classes).add_(1);
+          rows += part.rows - 4 * part.contexts;
+          EXPECT_GT(part.classes, 0);
+          EXPECT_GT(part.contexts, 0);
+        }
+        EXPECT_TRUE(seen.eq(1).all().item<bool>());
+        EXPECT_EQ(rows, contexts * 22);
+        EXPECT_GE(std::ssize(parts), std::min<std::int64_t>(wanted, contexts));
+      }
+    }
+  }
+}
+
 TEST_F(TextTowerTest, PartsGiveTheGradientsOfTheWhole) {
   Prompts given = prompts(2);
   Tuning tuning;
@@ -103,8 +125,11 @@ TEST_F(TextTowerTest, PartsGiveTheGradientsOfTheWhole) {
     expected.push_back(leaf->grad().clone());
     leaf->mutable_grad().reset();
   }
-  for (const std::int64_t classes : {1, 2, 7}) {
-    const Tensor parts = encode_text_in_parts(config.text, weights, given, tuning, classes);
+  const std::vector<std::int64_t> lengths{3, 1, 5, 3, 2};
+  for (const auto& [wanted, kept_rows] : {std::pair{1, 0}, {2, 1000}, {3, 20}, {8, 30}, {99, 0}}) {
+    const auto divided = divide_text(2, given.prefix.size(1), lengths, wanted, 1000);
+    EXPECT_GE(std::ssize(divided), std::min<std::int64_t>(wanted, 2));
+    const Tensor parts = encode_text_in_parts(config.text, weights, given, tuning, divided, kept_rows);
     expect_close(parts, whole);
     (parts * projection).sum().backward();
     for (std::size_t i = 0; i < leaves.size(); ++i) {
