@@ -8,6 +8,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/base/log.h"
 #include "attune/clip/folder.h"
 #include "attune/clip/open_clip.h"
 #include "attune/clip/resnet.h"
@@ -80,7 +81,11 @@ const std::string& ClipModel::weight_hash() const {
   if (!hashes.empty()) known.emplace(hashes);
   std::string all;
   for (const auto& file : source.files()) all += known ? known->hash_of(file.path()) : sha256_of_file(file.path());
-  if (known) known->flush();
+  try {
+    if (known) known->flush();
+  } catch (const Error& problem) {
+    log_warning(fmt::format("the model's hash is not remembered for the next start: {}", problem.what()));
+  }
   hash_ = source.files().size() == 1 ? all : sha256(all);
   return hash_;
 }
