@@ -102,6 +102,7 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
   return best;
 }
 
+// NOLINTNEXTLINE(performance-unnecessary-value-param): a schema is made for its one use
 Config::Config(Schema schema) {
   extend(schema);
 }
@@ -148,6 +149,7 @@ std::size_t Config::find_or_throw(std::string_view key, std::string_view name) c
     // Users write "rate" for "optimiser.rate".
     const auto last = [](std::string_view text) { return std::string(text.substr(text.rfind('.') + 1)); };
     std::vector<std::string> ends;
+    ends.reserve(names.size());
     for (const std::string& known : names) ends.push_back(last(known));
     const std::string end = nearest(last(key), ends);
     if (!end.empty()) near = names[static_cast<std::size_t>(std::find(ends.begin(), ends.end(), end) - ends.begin())];
@@ -165,7 +167,7 @@ void Config::merge_yaml(std::string_view text, std::string_view name) {
   std::set<std::size_t> seen;
   const auto visit = [&](const auto& self, const std::string& prefix, const Json& map) -> void {
     for (const auto& [part, value] : map.items()) {
-      const std::string key = prefix.empty() ? part : prefix + "." + part;
+      const std::string key = prefix.empty() ? part : fmt::format("{}.{}", prefix, part);
       const std::size_t at = merged.find(key);
       // A map below the name of an alias ("context" stands for context.length) is a map of keys, unless a map is
       // wanted.

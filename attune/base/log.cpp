@@ -8,7 +8,7 @@ namespace attune {
 namespace {
 
 std::mutex mutex;
-LogSink& sink() {
+LogSink& current_sink() {
   static LogSink instance;
   return instance;
 }
@@ -16,14 +16,14 @@ std::atomic<bool> stop{false};
 
 void send(Severity severity, std::string_view text) {
   const std::lock_guard lock(mutex);
-  if (sink()) sink()(severity, text);
+  if (current_sink()) current_sink()(severity, text);
 }
 
 }  // namespace
 
-void set_log_sink(LogSink next) {
+void set_log_sink(LogSink sink) {
   const std::lock_guard lock(mutex);
-  sink() = std::move(next);
+  current_sink() = std::move(sink);
 }
 
 void log_info(std::string_view text) {

@@ -42,6 +42,7 @@ std::vector<File> files_of(const Dataset& dataset) {
     }
   }
   std::vector<File> list;
+  list.reserve(files.size());
   for (auto& [name, file] : files) list.push_back(std::move(file));
   return list;
 }

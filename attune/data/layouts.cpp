@@ -63,7 +63,7 @@ Listing read_list(const fs::path& file, ListKind kind) {
 /// one of the three above it (SPG's data root), the first that has the first picture.
 fs::path pictures_folder(const Listing& listing, const fs::path& list, const OpenOptions& options) {
   if (!options.pictures.empty()) return options.pictures;
-  const fs::path folder = fs::absolute(list).parent_path();
+  fs::path folder = fs::absolute(list).parent_path();
   const Entry& first = listing.entries.front();
   if (fs::path(first.path).is_absolute()) return folder;
   std::vector<fs::path> candidates = {folder};

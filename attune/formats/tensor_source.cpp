@@ -12,8 +12,8 @@ constexpr std::uint64_t kLargestIndex = std::uint64_t{100} << 20;
 
 std::filesystem::path resolve(const std::filesystem::path& path, std::string_view stem) {
   if (!std::filesystem::is_directory(path)) return path;
-  const std::filesystem::path file = path / fmt::format("{}.safetensors", stem);
-  const std::filesystem::path index = path / fmt::format("{}.safetensors.index.json", stem);
+  std::filesystem::path file = path / fmt::format("{}.safetensors", stem);
+  std::filesystem::path index = path / fmt::format("{}.safetensors.index.json", stem);
   if (std::filesystem::exists(file)) return file;
   if (std::filesystem::exists(index)) return index;
   throw Error(fmt::format("{}: expected {} or {}, found neither", path.string(), file.filename().string(),

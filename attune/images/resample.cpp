@@ -21,10 +21,10 @@ double bilinear(double x) {
 
 // Keys' cubic convolution with a = -0.5, in the order of operations of Pillow, which decides the last bit.
 double bicubic(double x) {
-  constexpr double a = -0.5;
+  constexpr double kA = -0.5;
   x = std::abs(x);
-  if (x < 1) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
-  if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
+  if (x < 1) return ((kA + 2.0) * x - (kA + 3.0)) * x * x + 1;
+  if (x < 2) return (((x - 5) * x + 8) * x - 4) * kA;
   return 0;
 }
 
@@ -44,8 +44,10 @@ Taps make_taps(int in_size, int out_size, int begin, int count, Filter filter) {
   std::vector<double> exact(static_cast<std::size_t>(taps.stride));
   for (int i = 0; i < count; ++i) {
     const double centre = (begin + i + 0.5) * scale;
+    // NOLINTBEGIN(bugprone-incorrect-roundings): Pillow's own rounding
     const int first = std::max(static_cast<int>(centre - support + 0.5), 0);
     const int used = std::min(static_cast<int>(centre + support + 0.5), in_size) - first;
+    // NOLINTEND(bugprone-incorrect-roundings)
     double sum = 0;
     for (int j = 0; j < used; ++j) {
       const double at = (j + first - centre + 0.5) * inverse;

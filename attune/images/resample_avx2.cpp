@@ -35,7 +35,7 @@ ATTUNE_AVX2 void four_rows(const std::array<const std::uint8_t*, kRowsAtOnce>& i
     const std::int16_t* high = taps.high.data() + x * static_cast<std::size_t>(taps.stride);
     __m256i low_sum[kRowsAtOnce], high_sum[kRowsAtOnce];
     for (int r = 0; r < kRowsAtOnce; ++r) low_sum[r] = high_sum[r] = _mm256_setzero_si256();
-    for (int j = 0; j < taps.count[x]; j += 4) {
+    for (std::ptrdiff_t j = 0; j < taps.count[x]; j += 4) {
       const __m128i four_low = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(low + j));
       const __m128i four_high = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(high + j));
       const __m256i weights_low = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(four_low), pairs);
@@ -95,7 +95,7 @@ ATTUNE_AVX2 inline void column_block(const std::uint8_t* in, std::ptrdiff_t in_s
     const __m256i weights_low = _mm256_set1_epi32(pair_low), weights_high = _mm256_set1_epi32(pair_high);
     const std::uint8_t* upper = in + j * in_stride;
     const std::uint8_t* lower = j + 1 < count ? upper + in_stride : upper;  // the weight of a missing row is zero
-    for (int i = 0; i < 2; ++i) {
+    for (std::ptrdiff_t i = 0; i < 2; ++i) {
       const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(upper + 16 * i));
       const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(lower + 16 * i));
       const __m256i left = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(a, b));

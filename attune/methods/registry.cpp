@@ -11,8 +11,8 @@
 namespace attune {
 
 const std::vector<Method>& methods() {
-  static const std::vector<Method> all = {zero_shot_method(), linear_probe_method(), coop_method()};
-  return all;
+  static const std::vector<Method> kAll = {zero_shot_method(), linear_probe_method(), coop_method()};
+  return kAll;
 }
 
 const Method& find_method(std::string_view name) {

@@ -79,7 +79,7 @@ void check_equal(const Json& found, const Json& expected, std::string_view what,
 
 /// Refuses what would give other ids than CLIP's rules. The word rule without the special tokens, of older files, is
 /// read as the present one, as transformers does.
-void check_rules(Json rules, const std::string& where) {
+void check_rules(const Json& rules, const std::string& where) {
   const Json expected = clip_rules();
   check_equal(json_or<Json>(rules, "normalizer", {}, where), expected["normalizer"], "normaliser", where);
   Json words = json_or<Json>(rules, "pre_tokenizer", {}, where);
