@@ -255,7 +255,7 @@ Tensor encode_rows(const TextConfig& config, const TextWeights<L>& weights, cons
 }
 
 // Rows of a part: enough for fast matrices, few enough that the graph of a part is small beside what is kept.
-constexpr std::int64_t kRowsAtOnce = 4096, kRowsWithGraph = 1024, kRowsWorthAThread = 32;
+constexpr std::int64_t kRowsAtOnce = 4096, kRowsWithGraph = 1024;
 constexpr std::int64_t kGraphBytes = std::int64_t{1} << 30;
 
 /// What the graph of a row holds: in each block the input of both norms, queries, keys and values, and the MLP's hidden
@@ -284,7 +284,7 @@ Tensor encode_text(const TextConfig& config, const TextWeights<L>& weights, cons
     const std::vector<std::int64_t> lengths = lengths_of(config, prompts);
     const std::int64_t rows = contexts * std::accumulate(lengths.begin(), lengths.end(), prefix);
     // A GPU divides the work itself.
-    const std::int64_t threads = prompts.prefix.is_cpu() ? std::min(parallel_width(), rows / kRowsWorthAThread) : 1;
+    const std::int64_t threads = prompts.prefix.is_cpu() ? parallel_width(tower_operations(config, rows)) : 1;
     const auto parts = divide_text(contexts, prefix, lengths, threads, graph ? kRowsWithGraph : kRowsAtOnce);
     if (parts.size() > 1) {
       return encode_text_in_parts(config, weights, prompts, tuning, parts, kGraphBytes / graph_bytes(config));

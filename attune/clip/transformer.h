@@ -24,6 +24,12 @@ struct Transformer {
   Activation activation = Activation::kGelu;
 };
 
+/// Multiplications and additions of the blocks' frozen layers for so many rows of a tower's configuration.
+template <class TowerConfig>
+double tower_operations(const TowerConfig& config, std::int64_t rows) {
+  return 2.0 * static_cast<double>(rows * config.layers * config.width * (4 * config.width + 2 * config.hidden));
+}
+
 /// y + scale * up(singular * down(dropout(x))); y where the delta is undefined. x [rows, in], y [rows, out].
 Tensor add_low_rank(const Tensor& output, const Tensor& input, const LowRank& delta);
 

@@ -1,9 +1,12 @@
 #include "attune/clip/vit.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "attune/base/error.h"
+#include "attune/tensors/parallel.h"
 
 namespace attune {
 namespace {
@@ -114,16 +117,61 @@ template ImageFeatures encode_vit(const VisionConfig&, const VitWeights<FrozenLi
 
 namespace {
 
+/// Pictures that one thread takes at once: their rows fill the matrices, and what is between the layers stays in the
+/// cache.
+constexpr std::int64_t kPicturesAtOnce = 4;
+
+bool wants_gradients(const Tensor& pixels, const Tuning& tuning) {
+  if (!at::GradMode::is_enabled()) return false;
+  const auto wants = [](const Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); };
+  const auto delta_wants = [&](const LowRank& delta) {
+    return wants(delta.down) || wants(delta.up) || wants(delta.singular);
+  };
+  return wants(pixels) || std::any_of(tuning.blocks.begin(), tuning.blocks.end(), [&](const BlockTuning& block) {
+           return wants(block.tokens) || delta_wants(block.q) || delta_wants(block.k) || delta_wants(block.v) ||
+                  delta_wants(block.out) || delta_wants(block.qkv);
+         });
+}
+
+/// The tuning of some pictures of a batch.
+Tuning part_of(Tuning tuning, std::int64_t first, std::int64_t count) {
+  for (BlockTuning& block : tuning.blocks) {
+    if (block.tokens.defined() && block.tokens.size(0) > 1) block.tokens = block.tokens.narrow(0, first, count);
+  }
+  return tuning;
+}
+
 class FrozenVit : public ImageTower {
  public:
   FrozenVit(const VisionConfig& config, VitWeights<FrozenLinear> weights)
       : config_(config), weights_(std::move(weights)) {}
   const VisionConfig& config() const override { return config_; }
+
   ImageFeatures encode(const Tensor& pixels, const Tuning& tuning, bool local) const override {
-    return encode_vit(config_, weights_, pixels, tuning, local);
+    check_pixels(config_, pixels);
+    const std::int64_t batch = pixels.size(0);
+    const double operations = tower_operations(config_, batch * weights_.positions.size(0));
+    const std::int64_t parts = std::min(batch, std::max(parallel_width(operations), batch / kPicturesAtOnce));
+    if (parts < 2 || !pixels.is_cpu() || wants_gradients(pixels, tuning)) {
+      return encode_vit(config_, weights_, pixels, tuning, local);
+    }
+    return encode_parts(pixels, tuning, local, parts);
   }
 
  private:
+  ImageFeatures encode_parts(const Tensor& pixels, const Tuning& tuning, bool local, std::int64_t parts) const {
+    const std::int64_t batch = pixels.size(0);
+    std::vector<Tensor> globals(static_cast<std::size_t>(parts)), locals(local ? globals.size() : 0);
+    in_parallel(parts, [&](std::int64_t part) {
+      const std::int64_t first = batch * part / parts, count = batch * (part + 1) / parts - first;
+      const ImageFeatures features =
+          encode_vit(config_, weights_, pixels.narrow(0, first, count), part_of(tuning, first, count), local);
+      globals[static_cast<std::size_t>(part)] = features.global;
+      if (local) locals[static_cast<std::size_t>(part)] = features.local;
+    });
+    return {at::cat(globals), local ? at::cat(locals) : Tensor()};
+  }
+
   VisionConfig config_;
   VitWeights<FrozenLinear> weights_;
 };

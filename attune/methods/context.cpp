@@ -119,6 +119,9 @@ ContextPrompts::ContextPrompts(const ClipModel& model, const ClassNames& classes
   fixed_ = model.text->embed(as_tensor(tokens));
   index_ = as_tensor(index).to(fixed_.device());
   end_ = as_tensor(ends).to(fixed_.device());
+  if (prefix_rows_ == context_length) {
+    suffix_ = fixed_.index_select(0, index_).view({1, classes_, suffix_length_, fixed_.size(1)});
+  }
 }
 
 Prompts ContextPrompts::operator()(const Tensor& context) const {
@@ -126,7 +129,9 @@ Prompts ContextPrompts::operator()(const Tensor& context) const {
   const Tensor rows = context.reshape({-1, width});
   Prompts prompts;
   prompts.prefix = (prefix_rows_ == 0 ? start_ : at::cat({start_, rows.narrow(0, 0, prefix_rows_)})).unsqueeze(0);
-  prompts.suffix = at::cat({fixed_, rows}).index_select(0, index_).view({1, classes_, suffix_length_, width});
+  prompts.suffix = suffix_.defined()
+                       ? suffix_
+                       : at::cat({fixed_, rows}).index_select(0, index_).view({1, classes_, suffix_length_, width});
   prompts.end = end_;
   return prompts;
 }

@@ -41,6 +41,7 @@ class ContextPrompts {
   Tensor start_;              // [1, width]
   Tensor fixed_;              // [rows, width], frozen embeddings of names and ends
   Tensor index_;              // [C * Ls] into the fixed rows followed by the context rows
+  Tensor suffix_;             // [1, C, Ls, width] where no context row stands in it; else undefined
   Tensor end_;                // [C]
   std::int64_t classes_, suffix_length_;
 };

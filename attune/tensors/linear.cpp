@@ -93,7 +93,7 @@ struct FrozenWeights {
   const PackedMatrix& own_once(bool transposed) {
     const std::lock_guard lock(mutex);
     PackedMatrix& slot = transposed ? own_transposed : own;
-    if (!slot.defined()) slot = PackedMatrix(transposed ? weight.t() : weight);
+    if (!slot.defined()) slot = PackedMatrix(weight, transposed);
     return slot;
   }
 

@@ -102,6 +102,46 @@ void do_tile(std::int64_t inner, const float* a, const float* b, const Tile& til
   }
 }
 
+/// `columns` of 16 columns of a matrix [rows, stride] one row after the other, zeros for those that are missing.
+void copy_columns(const float* from, std::int64_t stride, std::int64_t rows, std::int64_t columns, float* to) {
+  for (std::int64_t k = 0; k < rows; ++k) {
+    std::copy_n(from + k * stride, columns, to + k * kTileColumns);
+    std::fill_n(to + k * kTileColumns + columns, kTileColumns - columns, 0.0F);
+  }
+}
+
+/// 8 x 8 numbers with rows and columns exchanged.
+ATTUNE_AVX2 void transpose_8x8(const float* from, std::int64_t stride, float* to) {
+  __m256 row[8], pair[8], quad[8];
+  for (int i = 0; i < 8; ++i) row[i] = _mm256_loadu_ps(from + i * stride);
+  for (int i = 0; i < 8; i += 2) {
+    pair[i] = _mm256_unpacklo_ps(row[i], row[i + 1]);
+    pair[i + 1] = _mm256_unpackhi_ps(row[i], row[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    quad[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0x44);
+    quad[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0xEE);
+    quad[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0x44);
+    quad[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0xEE);
+  }
+  for (int i = 0; i < 4; ++i) {
+    _mm256_storeu_ps(to + i * kTileColumns, _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x20));
+    _mm256_storeu_ps(to + (i + 4) * kTileColumns, _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x31));
+  }
+}
+
+/// `rows` of 16 rows of a matrix [16, inner] as [inner, 16], zeros for those that are missing.
+void transpose_rows(const float* from, std::int64_t inner, std::int64_t rows, float* to) {
+  const std::int64_t whole = rows == kTileColumns ? inner / 8 * 8 : 0;
+  for (std::int64_t k = 0; k < whole; k += 8) {
+    transpose_8x8(from + k, inner, to + k * kTileColumns);
+    transpose_8x8(from + 8 * inner + k, inner, to + k * kTileColumns + 8);
+  }
+  for (std::int64_t k = whole; k < inner; ++k) {
+    for (std::int64_t i = 0; i < kTileColumns; ++i) to[k * kTileColumns + i] = i < rows ? from[i * inner + k] : 0.0F;
+  }
+}
+
 /// x * QuickGELU's derivative at `before`, `count` numbers.
 ATTUNE_AVX2 void apply_slope(const float* input, const float* before, std::int64_t count, float* output) {
   std::int64_t k = 0;
@@ -178,12 +218,26 @@ bool PackedMatrix::supported() {
 #endif
 }
 
-PackedMatrix::PackedMatrix(const Tensor& weight) : out_(weight.size(0)), in_(weight.size(1)) {
-  const at::NoGradGuard no_gradients;
+PackedMatrix::PackedMatrix(const Tensor& weight, bool transposed)
+    : out_(weight.size(transposed ? 1 : 0)), in_(weight.size(transposed ? 0 : 1)) {
   const std::int64_t panels = (out_ + kTileColumns - 1) / kTileColumns;
-  Tensor padded = weight.detach().to(at::kFloat);
-  if (panels * kTileColumns != out_) padded = at::constant_pad_nd(padded, {0, 0, 0, panels * kTileColumns - out_});
-  panels_ = padded.view({panels, kTileColumns, in_}).transpose(1, 2).contiguous();
+  panels_ = at::empty({panels, in_, kTileColumns}, at::kFloat);
+  const auto* from = weight.const_data_ptr<float>();
+  auto* to = panels_.mutable_data_ptr<float>();
+  const auto pack_panel = [&](std::int64_t panel) {
+    const std::int64_t first = panel * kTileColumns, columns = std::min(kTileColumns, out_ - first);
+    float* packed = to + panel * in_ * kTileColumns;
+    if (transposed) {
+      copy_columns(from + first, out_, in_, columns, packed);
+    } else {
+      transpose_rows(from + first * in_, in_, columns, packed);
+    }
+  };
+  if (parallel_width(static_cast<double>(panels_.numel())) > 1) {
+    in_parallel(panels, pack_panel);
+  } else {
+    for (std::int64_t panel = 0; panel < panels; ++panel) pack_panel(panel);
+  }
 }
 
 void PackedMatrix::multiply(const float* input, std::int64_t rows, float* output, const ProductEnd& end,
@@ -211,8 +265,8 @@ void PackedMatrix::multiply(const float* input, std::int64_t rows, float* output
       }
     }
   };
-  constexpr std::int64_t kWorthThreads = 1 << 20;  // multiplications
-  const std::int64_t parts = rows * out_ * in_ >= kWorthThreads ? std::min(parallel_width(), panels) : 1;
+  const double operations = 2.0 * static_cast<double>(rows * out_ * in_);
+  const std::int64_t parts = std::min(parallel_width(operations), panels);
   in_parallel(parts, [&](std::int64_t part) { compute(share_of(part, parts, rows, panels)); });
 }
 

@@ -24,8 +24,8 @@ class PackedMatrix {
   static bool supported();
 
   PackedMatrix() = default;
-  /// weight [out, in] of any strides.
-  explicit PackedMatrix(const Tensor& weight);
+  /// Dense fp32 weight [out, in], or the transpose of [in, out].
+  explicit PackedMatrix(const Tensor& weight, bool transposed = false);
 
   bool defined() const { return panels_.defined(); }
   /// output [rows, out] = end(input [rows, in] W^T), dense rows, on the threads of in_parallel. With `before` [rows,

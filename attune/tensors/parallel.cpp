@@ -44,6 +44,11 @@ std::int64_t parallel_width() {
   return at::in_parallel_region() ? 1 : at::get_num_threads();
 }
 
+std::int64_t parallel_width(double operations) {
+  constexpr double kWorthAThread = 3e7;  // about half a millisecond
+  return std::clamp(static_cast<std::int64_t>(operations / kWorthAThread), std::int64_t{1}, parallel_width());
+}
+
 void in_parallel(std::int64_t count, const std::function<void(std::int64_t)>& part) {
   const std::int64_t threads = std::min(count, parallel_width());
   if (threads <= 1) {

@@ -11,7 +11,9 @@ namespace attune {
 /// caller's. Called inside a part it runs the parts one after the other. The first exception is thrown again.
 void in_parallel(std::int64_t count, const std::function<void(std::int64_t)>& part);
 
-/// The parts that are worth making of work at this place: the threads, or 1 inside a part.
+/// The threads that in_parallel uses at this place: 1 inside a part.
 std::int64_t parallel_width();
+/// The same for work of so many floating-point operations: no more threads than pay for waking and waiting.
+std::int64_t parallel_width(double operations);
 
 }  // namespace attune

@@ -53,6 +53,14 @@ TEST_P(PackedMatrixTest, MultipliesWithEveryEnd) {
   EXPECT_LT(difference(p.y, activate(dense, Activation::kQuickGelu)), 2e-6);
 }
 
+TEST_P(PackedMatrixTest, OfATransposedMatrixIsTheSame) {
+  Product p = product();
+  p.packed.multiply(p.x.data_ptr<float>(), p.rows, p.y.data_ptr<float>());
+  const Tensor again = at::empty_like(p.y);
+  PackedMatrix(p.weight.t().contiguous(), true).multiply(p.x.data_ptr<float>(), p.rows, again.data_ptr<float>());
+  EXPECT_TRUE(again.equal(p.y));
+}
+
 TEST_P(PackedMatrixTest, AppliesTheSlopeOfQuickGeluToItsInput) {
   Product p = product();
   const Tensor before = draw({p.rows, p.in}, "h") * 3;
