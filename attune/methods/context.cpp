@@ -136,6 +136,12 @@ Prompts ContextPrompts::operator()(const Tensor& context) const {
   return prompts;
 }
 
+Prompts ContextPrompts::of_each(const Tensor& contexts) const {
+  if (!suffix_.defined()) throw Error("prompts: contexts of their own stand before the name, not inside or behind it");
+  const Tensor start = start_.unsqueeze(0).expand({contexts.size(0), 1, start_.size(1)});
+  return {at::cat({start, contexts}, 1), suffix_, end_};
+}
+
 Tensor initial_context(const ClipModel& model, const ContextSettings& settings, std::int64_t classes,
                        std::uint64_t seed) {
   const at::NoGradGuard no_gradients;

@@ -35,6 +35,9 @@ class ContextPrompts {
 
   /// context [M, width] shared, or [C, M, width] class-specific -> prompts with one prefix.
   Prompts operator()(const Tensor& context) const;
+  /// contexts [P, M, width], one for each image (or domain) -> prompts with P prefixes before the same names. Only for
+  /// a shared context before the name.
+  Prompts of_each(const Tensor& contexts) const;
 
  private:
   std::int64_t prefix_rows_;  // context rows that belong to the prefix

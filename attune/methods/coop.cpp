@@ -4,7 +4,7 @@
 
 #include "attune/base/error.h"
 #include "attune/methods/context.h"
-#include "attune/optim/settings.h"
+#include "attune/methods/descent_stage.h"
 
 namespace attune {
 namespace {
@@ -46,11 +46,9 @@ class CoOp final : public Classifier {
 
   Stages stages(const TrainingData& data) override;
 
+ private:
   /// [C, d] with gradients to the context.
   Tensor class_features() const { return model_->text->encode(prompts_(context_)).squeeze(0); }
-
- private:
-  friend class CoOpStage;
 
   ContextPrompts make_prompts(const ClassNames& classes) const {
     return {*model_, classes, context_.size(-2), context_settings_.class_specific, context_settings_.position};
@@ -64,37 +62,16 @@ class CoOp final : public Classifier {
   Tensor class_features_;  // [C, d], of the current context; undefined after it changed
 };
 
-class CoOpStage final : public Stage {
- public:
-  explicit CoOpStage(CoOp& learner)
-      : learner_(learner), descent_(learner.optim_settings_, {{{{"context", learner.context_}}}}) {}
-
-  std::string name() const override { return "coop"; }
-  int epochs() const override { return learner_.optim_settings_.schedule.epochs; }
-  std::int64_t batch_size() const override { return learner_.optim_settings_.batch_size; }
-  void begin_epoch(int epoch) override { descent_.begin_epoch(epoch); }
-  double learning_rate() const override { return descent_.learning_rate(); }
-  TensorMap state() const override { return descent_.state(); }
-  void load_state(const TensorMap& state) override { descent_.load_state(state); }
-
-  Losses step(BatchSource& batches) override {
-    const Batch batch = batches.next();
-    const Tensor logits = cosine_logits(batch.image_features, learner_.class_features(), learner_.model_->logit_scale);
-    const Tensor loss = at::cross_entropy_loss(logits, batch.labels);
-    descent_.step(loss);
-    learner_.class_features_.reset();
-    const double accuracy = logits.detach().argmax(1).eq(batch.labels).to(at::kDouble).mean().item<double>();
-    return {{"loss", loss.item<double>()}, {"accuracy", accuracy}};
-  }
-
- private:
-  CoOp& learner_;
-  Descent descent_;
-};
-
-Stages CoOp::stages(const TrainingData&) {
+std::vector<std::unique_ptr<Stage>> CoOp::stages(const TrainingData&) {
   std::vector<std::unique_ptr<Stage>> stages;
-  stages.push_back(std::make_unique<CoOpStage>(*this));
+  stages.push_back(make_descent_stage({"coop",
+                                       optim_settings_,
+                                       {{{{"context", context_}}}},
+                                       [this](const Batch& batch) {
+                                         return cosine_logits(batch.image_features, class_features(),
+                                                              model_->logit_scale);
+                                       },
+                                       [this] { class_features_.reset(); }}));
   return stages;
 }
 

@@ -31,4 +31,9 @@ Tensor cosine_logits(const Tensor& image_features, const Tensor& class_features,
   return at::matmul(normalise_rows(image_features), normalise_rows(class_features).t()) * logit_scale;
 }
 
+Tensor cosine_logits_per_image(const Tensor& image_features, const Tensor& class_features, double logit_scale) {
+  return at::matmul(normalise_rows(class_features), normalise_rows(image_features).unsqueeze(2)).squeeze(2) *
+         logit_scale;
+}
+
 }  // namespace attune

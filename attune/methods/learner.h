@@ -88,6 +88,9 @@ void copy_state(const TensorMap& from, const TensorMap& to, const std::string& w
 /// logit scale * cosine between image features [B, d] and class features [C, d]: [B, C].
 Tensor cosine_logits(const Tensor& image_features, const Tensor& class_features, double logit_scale);
 
+/// The same where every image has class features [B, C, d] of its own: [B, C].
+Tensor cosine_logits_per_image(const Tensor& image_features, const Tensor& class_features, double logit_scale);
+
 /// Rows divided by their length.
 Tensor normalise_rows(const Tensor& features);
 

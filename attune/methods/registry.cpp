@@ -1,17 +1,17 @@
-#include "attune/methods/registry.h"
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "attune/base/error.h"
+#include "attune/methods/cocoop.h"
 #include "attune/methods/coop.h"
 #include "attune/methods/linear_probe.h"
+#include "attune/methods/registry.h"
 #include "attune/methods/zero_shot.h"
 
 namespace attune {
 
 const std::vector<Method>& methods() {
-  static const std::vector<Method> kAll = {zero_shot_method(), linear_probe_method(), coop_method()};
+  static const std::vector<Method> kAll = {zero_shot_method(), linear_probe_method(), coop_method(), cocoop_method()};
   return kAll;
 }
 

@@ -35,8 +35,8 @@ std::unique_ptr<Optimiser> make(const OptimSettings& settings, std::vector<Param
 
 }  // namespace
 
-Schema OptimSettings::schema() {
-  return {
+Schema OptimSettings::schema(const std::map<std::string, Json>& defaults) {
+  Schema schema = {
       {"epochs", 50, "passes over the training samples", {"OPTIM.MAX_EPOCH"}},
       {"batch_size", 32, "samples a step", {"DATALOADER.TRAIN_X.BATCH_SIZE"}},
       {"optim.name", "sgd", "sgd, adam or adamw", {"OPTIM.NAME"}},
@@ -49,6 +49,11 @@ Schema OptimSettings::schema() {
       {"optim.warmup_lr", 1e-5, "learning rate of the warm-up, or its start", {"OPTIM.WARMUP_CONS_LR"}},
       {"optim.clip_norm", 0.0, "limit of the joint gradient norm; 0: none"},
   };
+  for (Key& key : schema) {
+    const auto given = defaults.find(key.name);
+    if (given != defaults.end()) key.otherwise = given->second;
+  }
+  return schema;
 }
 
 OptimSettings::OptimSettings(const Config& config)

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "attune/base/config.h"
@@ -18,8 +20,8 @@ struct OptimSettings {
   double clip_norm = 0.0;  // 0: gradients are not clipped
   std::int64_t batch_size = 32;
 
-  /// Defaults are Dassl's, as CoOp uses them.
-  static Schema schema();
+  /// Defaults are Dassl's, as CoOp uses them, but for those given here by key.
+  static Schema schema(const std::map<std::string, Json>& defaults = {});
   explicit OptimSettings(const Config& config);
 };
 

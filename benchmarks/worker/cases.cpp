@@ -41,9 +41,11 @@ class OneBatch final : public BatchSource {
 /// Steps of a method at a constant learning rate, from a given start.
 class TrainingSteps final : public Case {
  public:
-  TrainingSteps(const Inputs& inputs, const char* method, const std::map<std::string, std::string>& start,
+  /// `start` gives for each tensor of the method's state the input that it begins with.
+  TrainingSteps(const Inputs& inputs, const char* method, std::map<std::string, std::string> start,
                 const std::vector<std::string>& settings, std::int64_t batch)
       : data_(load_tensors(inputs.file)),
+        start_(std::move(start)),
         batch_({data_.at("image_features").narrow(0, 0, batch), data_.at("labels").narrow(0, 0, batch), {}}) {
     const Method& found = find_method(method);
     Config config(found.schema);
@@ -52,17 +54,25 @@ class TrainingSteps final : public Case {
     config.set("optim.schedule=constant", method);
     learner_ = found.make(text_side(inputs), {names_beside(inputs, "classes.txt")}, config, 1);
     TensorMap state;
-    for (const auto& [role, name] : start) state[role] = data_.at(name);
+    for (const auto& [role, name] : start_) state[role] = data_.at(name);
     learner_->load_state(state);
     stages_ = learner_->stages({batch, 1});
     stages_.front()->begin_epoch(0);
   }
 
   double round() override { return stages_.front()->step(batch_).front().second; }
-  TensorMap results() const override { return learner_->state(); }
+  TensorMap results() const override {
+    const TensorMap state = learner_->state();
+    TensorMap results;
+    for (const auto& [role, name] : start_) {
+      results[name.starts_with("meta.") ? name : "context"] = state.at(role);
+    }
+    return results;
+  }
 
  private:
   TensorMap data_;
+  std::map<std::string, std::string> start_;
   OneBatch batch_;
   std::unique_ptr<Classifier> learner_;
   std::vector<std::unique_ptr<Stage>> stages_;
@@ -81,9 +91,8 @@ class GeneratedPrompts final : public Case {
     Prompts prompts = sentence_prompts(*model_, endings);
     const Tensor& words = data_.at("prompts");
     prompts.prefix = at::cat({prompts.prefix.expand({words.size(0), -1, -1}), words}, 1);
-    const Tensor features = normalise_rows(model_->text->encode(prompts));  // [B, C, d]
-    const Tensor images = normalise_rows(data_.at("spg_image_features"));
-    logits_ = at::matmul(features, images.unsqueeze(2)).squeeze(2) * model_->logit_scale;
+    logits_ =
+        cosine_logits_per_image(data_.at("spg_image_features"), model_->text->encode(prompts), model_->logit_scale);
     return total(logits_);
   }
   TensorMap results() const override { return {{"logits", logits_}}; }
@@ -192,6 +201,14 @@ const std::map<std::string, Factory>& factories() {
          return std::make_unique<TrainingSteps>(inputs, "coop",
                                                 std::map<std::string, std::string>{{"context", "context"}},
                                                 std::vector<std::string>{"context.length=16"}, 32);
+       }},
+      {"cocoop_step",
+       [](const Inputs& inputs) {
+         std::map<std::string, std::string> start{{"context", "cocoop_context"}};
+         for (const char* part : {"linear1.weight", "linear1.bias", "linear2.weight", "linear2.bias"}) {
+           start[std::string("meta_net.") + part] = std::string("meta.") + part;
+         }
+         return std::make_unique<TrainingSteps>(inputs, "cocoop", start, std::vector<std::string>{}, 1);
        }},
       {"spg_infer", [](const Inputs& inputs) { return std::make_unique<GeneratedPrompts>(inputs); }},
       {"text_matrix", [](const Inputs& inputs) { return std::make_unique<TextMatrix>(inputs); }},

@@ -1,4 +1,5 @@
-"""Makes coop_parity.safetensors: 20 CoOp steps of an independent PyTorch implementation on padded 77-token prompts.
+"""Makes coop_parity.safetensors and cocoop_parity.safetensors: 20 steps of CoOp and 12 of CoCoOp of an independent PyTorch
+implementation on padded 77-token prompts.
 
     python make.py ../../clip/data/hf_quick .
 
@@ -71,6 +72,31 @@ def run(names, context, batches, features, labels, schedule):
     return torch.tensor(losses, dtype=torch.float64), context.detach()
 
 
+def run_cocoop(names, state, batches, features, labels, rate):
+    """Batches of images, each with prompts of its own, encoded one after the other as the published code does."""
+    table = weights["text_model.embeddings.token_embedding.weight"]
+    learned = {name: value.clone().requires_grad_(True) for name, value in state.items()}
+    count = state["context"].shape[0]
+    tails = [tokenizer.encode(name + ".", add_special_tokens=False) + [end] for name in names]
+    ends = torch.tensor([count + len(tail) for tail in tails])
+    rows = torch.stack([table[torch.tensor([start] + [0] * count + tail + [0] * (length - 1 - count - len(tail)))] for tail in tails])
+    optimiser = torch.optim.SGD(list(learned.values()), lr=rate, momentum=0.9, weight_decay=5e-4)
+    scale, losses = weights["logit_scale"].exp(), []
+    for batch in batches:
+        images, logits = F.normalize(features[batch], dim=-1), []
+        for image in images:
+            hidden = F.relu(F.linear(image, learned["meta_net.linear1.weight"], learned["meta_net.linear1.bias"]))
+            context = learned["context"] + F.linear(hidden, learned["meta_net.linear2.weight"], learned["meta_net.linear2.bias"])
+            prompts = torch.cat([rows[:, :1], context.expand(len(names), -1, -1), rows[:, 1 + count :]], 1)
+            logits.append(scale * F.normalize(text_features(prompts, ends), dim=-1) @ image)
+        loss = F.cross_entropy(torch.stack(logits), labels[batch])
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    return torch.tensor(losses, dtype=torch.float64), {name: value.detach() for name, value in learned.items()}
+
+
 torch.manual_seed(0)
 names = ["dog", "cat on a mat", "big photo", "a b c", "owl"]
 features, labels = torch.randn(20, weights["visual_projection.weight"].shape[0]), torch.arange(20) % 5
@@ -82,6 +108,25 @@ losses, final = run(names, context, batches, features, labels, rates)
 save_file(
     {"context": context, "features": features, "labels": labels, "batches": torch.stack(batches), "losses": losses, "final": final},
     out / "coop_parity.safetensors",
+    metadata={"names": json.dumps(names)},
+)
+print(losses.tolist())
+
+joint = features.shape[1]
+start_state = {
+    "context": torch.randn(4, width) * 0.02,
+    "meta_net.linear1.weight": torch.randn(max(1, joint // 16), joint) * 0.2,
+    "meta_net.linear1.bias": torch.randn(max(1, joint // 16)) * 0.1,
+    "meta_net.linear2.weight": torch.randn(width, max(1, joint // 16)) * 0.1,
+    "meta_net.linear2.bias": torch.randn(width) * 0.02,
+}
+cocoop_batches = [torch.randperm(20)[:3] for _ in range(12)]
+losses, final = run_cocoop(names, start_state, cocoop_batches, features, labels, 0.01)
+save_file(
+    {"features": features, "labels": labels, "batches": torch.stack(cocoop_batches), "losses": losses}
+    | {"start." + name: value for name, value in start_state.items()}
+    | {"final." + name: value for name, value in final.items()},
+    out / "cocoop_parity.safetensors",
     metadata={"names": json.dumps(names)},
 )
 print(losses.tolist())

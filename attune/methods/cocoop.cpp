@@ -1,0 +1,113 @@
+#include "attune/methods/cocoop.h"
+
+#include <cmath>
+#include <utility>
+
+#include "attune/base/error.h"
+#include "attune/methods/context.h"
+#include "attune/methods/descent_stage.h"
+
+namespace attune {
+namespace {
+
+/// The start of a PyTorch linear layer: uniform within 1 / sqrt(in), weights and bias alike.
+Tensor linear_start(at::IntArrayRef shape, std::int64_t in, KeyedRandom& random) {
+  const double bound = 1.0 / std::sqrt(static_cast<double>(in));
+  return uniform(shape, -bound, bound, random);
+}
+
+class CoCoOp final : public Classifier {
+ public:
+  CoCoOp(std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t seed)
+      : model_(std::move(model)),
+        optim_settings_(config),
+        context_(initial_context(*model_, context_settings(config), 1, seed)),
+        prompts_(make_prompts(classes)) {
+    const std::int64_t joint = model_->config.joint_width, hidden = std::max<std::int64_t>(1, joint / 16);
+    const std::int64_t width = context_.size(1);
+    KeyedRandom random(seed, "cocoop.meta_net");
+    weight1_ = linear_start({hidden, joint}, joint, random).to(context_.device());
+    bias1_ = linear_start({hidden}, joint, random).to(context_.device());
+    weight2_ = linear_start({width, hidden}, hidden, random).to(context_.device());
+    bias2_ = linear_start({width}, hidden, random).to(context_.device());
+    for (const auto& [name, tensor] : learned()) tensor.requires_grad_(true);
+  }
+
+  bool open_vocabulary() const override { return true; }
+  void set_classes(const ClassNames& classes) override { prompts_ = make_prompts(classes); }
+
+  Tensor logits(const Batch& batch) override {
+    const at::NoGradGuard no_gradients;
+    return training_logits(batch);
+  }
+
+  TensorMap state() const override {
+    TensorMap state;
+    for (const auto& [name, tensor] : learned()) state[name] = tensor.detach();
+    return state;
+  }
+  void load_state(const TensorMap& state) override { copy_state(state, this->state(), "cocoop"); }
+
+  std::vector<std::unique_ptr<Stage>> stages(const TrainingData&) override {
+    ParameterGroup group;
+    for (const auto& [name, tensor] : learned()) group.parameters.push_back({name, tensor});
+    std::vector<std::unique_ptr<Stage>> stages;
+    stages.push_back(make_descent_stage(
+        {"cocoop", optim_settings_, {group}, [this](const Batch& batch) { return training_logits(batch); }, [] {}}));
+    return stages;
+  }
+
+ private:
+  static ContextSettings context_settings(const Config& config) {
+    ContextSettings settings(config);
+    if (settings.class_specific || settings.position != NamePosition::kEnd) {
+      throw UsageError(
+          "cocoop: the context is shared and stands before the name; leave context.class_specific and "
+          "context.position as they are");
+    }
+    return settings;
+  }
+
+  ContextPrompts make_prompts(const ClassNames& classes) const {
+    return {*model_, classes, context_.size(0), false, NamePosition::kEnd};
+  }
+
+  TensorMap learned() const {
+    return {{"context", context_},
+            {"meta_net.linear1.weight", weight1_},
+            {"meta_net.linear1.bias", bias1_},
+            {"meta_net.linear2.weight", weight2_},
+            {"meta_net.linear2.bias", bias2_}};
+  }
+
+  Tensor training_logits(const Batch& batch) const {
+    const Tensor features = normalise_rows(batch.image_features);
+    const Tensor bias = at::linear(at::relu(at::linear(features, weight1_, bias1_)), weight2_, bias2_);  // [B, width]
+    const Tensor contexts = context_ + bias.unsqueeze(1);
+    return cosine_logits_per_image(batch.image_features, model_->text->encode(prompts_.of_each(contexts)),
+                                   model_->logit_scale);
+  }
+
+  std::shared_ptr<const ClipModel> model_;
+  OptimSettings optim_settings_;
+  Tensor context_;  // [M, width]
+  Tensor weight1_, bias1_, weight2_, bias2_;
+  ContextPrompts prompts_;
+};
+
+}  // namespace
+
+Method cocoop_method() {
+  Schema schema = ContextSettings::schema();
+  for (Key& key : schema) {
+    if (key.name == "context.init") key.otherwise = "a photo of a";
+  }
+  for (Key& key : OptimSettings::schema({{"epochs", 10}, {"batch_size", 1}})) schema.push_back(std::move(key));
+  return {"cocoop", "CoCoOp: a context that depends on the image (Zhou et al. 2022)", std::move(schema),
+          [](std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config,
+             std::uint64_t seed) -> std::unique_ptr<Classifier> {
+            return std::make_unique<CoCoOp>(std::move(model), classes, config, seed);
+          }};
+}
+
+}  // namespace attune
