@@ -11,6 +11,7 @@ void add_verbs(CLI::App& app) {
   add_data(app);
   add_model(app);
   add_pretrain(app);
+  add_bench(app);
 }
 
 }  // namespace attune

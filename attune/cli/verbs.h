@@ -13,6 +13,7 @@ void add_report(CLI::App& app);
 void add_data(CLI::App& app);
 void add_model(CLI::App& app);
 void add_pretrain(CLI::App& app);
+void add_bench(CLI::App& app);
 
 /// All of them, in the order of the help.
 void add_verbs(CLI::App& app);

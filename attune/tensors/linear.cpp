@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "attune/tensors/packed_matrix.h"
@@ -116,6 +117,12 @@ struct FrozenWeights {
     return product.residual.defined() ? output.add_(product.residual) : output;
   }
 
+  // Shows a product of our own kernel to observers of LibTorch's operations, such as profilers, which see all others.
+  void own_product(const Tensor& input, float* output, const ProductEnd& end, const float* before, bool transposed) {
+    RECORD_FUNCTION("attune::linear", std::vector<c10::IValue>({input, weight}));
+    own_once(transposed).multiply(input.const_data_ptr<float>(), input.numel() / input.size(-1), output, end, before);
+  }
+
   Tensor own_forward(const Tensor& input, Product& product) {
     auto shape = input.sizes().vec();
     shape.back() = weight.size(0);
@@ -129,8 +136,7 @@ struct FrozenWeights {
       product.before = at::empty_like(output);
       end.before = product.before.mutable_data_ptr<float>();
     }
-    const std::int64_t rows = input.numel() / weight.size(1);
-    own_once(false).multiply(input.const_data_ptr<float>(), rows, output.mutable_data_ptr<float>(), end);
+    own_product(input, output.mutable_data_ptr<float>(), end, nullptr, false);
     return output;
   }
 
@@ -142,9 +148,8 @@ struct FrozenWeights {
       auto shape = dense.sizes().vec();
       shape.back() = weight.size(1);
       const Tensor output = at::empty(shape, dense.options());
-      own_once(true).multiply(dense.const_data_ptr<float>(), dense.numel() / weight.size(0),
-                              output.mutable_data_ptr<float>(), {},
-                              before.defined() ? before.const_data_ptr<float>() : nullptr);
+      own_product(dense, output.mutable_data_ptr<float>(), {},
+                  before.defined() ? before.const_data_ptr<float>() : nullptr, true);
       return output;
     }
     if (before.defined()) dense = at::silu_backward(dense, before * kQuickGeluFactor);

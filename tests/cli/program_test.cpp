@@ -17,7 +17,7 @@ TEST(Program, HelpNamesEveryVerb) {
   const TemporaryFolder folder;
   const Finished help = run_attune({"--help"}, folder.path());
   EXPECT_EQ(help.status, 0);
-  for (const char* verb : {"train", "eval", "predict", "embed", "report", "data", "model", "pretrain"}) {
+  for (const char* verb : {"train", "eval", "predict", "embed", "report", "data", "model", "pretrain", "bench"}) {
     EXPECT_THAT(help.out, HasSubstr(verb));
     EXPECT_EQ(run_attune({verb, "--help"}, folder.path()).status, 0) << verb;
   }
