@@ -1,6 +1,7 @@
 #include "attune/methods/context.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -14,6 +15,19 @@ constexpr std::int64_t kLongestContext = 1000;
 
 Tensor as_tensor(const std::vector<std::int64_t>& values) {
   return at::tensor(values, at::kLong);
+}
+
+/// The tokens of a name, and those behind it up to the end token. As in CoOp the full stop is encoded with the name,
+/// which matters behind a bracket, and the name keeps as many tokens as it has alone.
+std::pair<std::vector<std::int64_t>, std::vector<std::int64_t>> name_tokens(const Tokenizer& tokenizer,
+                                                                            const std::string& class_name) {
+  const std::string name = fill("{}", class_name);
+  std::vector<std::int64_t> tokens = tokenizer.encode(name + ".");
+  const auto alone = static_cast<std::ptrdiff_t>(std::min(tokenizer.encode(name).size(), tokens.size()));
+  std::vector<std::int64_t> rest(tokens.begin() + alone, tokens.end());
+  rest.push_back(tokenizer.end());
+  tokens.resize(static_cast<std::size_t>(alone));
+  return {tokens, rest};
 }
 
 /// One class's suffix: rows of names and ends are known by their token, rows of the context by their place in it.
@@ -76,9 +90,7 @@ ContextPrompts::ContextPrompts(const ClipModel& model, const ClassNames& classes
 
   std::vector<std::vector<Row>> suffixes;
   for (std::size_t c = 0; c < classes.names.size(); ++c) {
-    const std::vector<std::int64_t> name = tokenizer.encode(fill("{}", classes.names[c]));
-    std::vector<std::int64_t> rest = tokenizer.encode(".");
-    rest.push_back(tokenizer.end());
+    const auto [name, rest] = name_tokens(tokenizer, classes.names[c]);
     const std::int64_t own = class_specific ? static_cast<std::int64_t>(c) * context_length : 0;
     std::vector<Row> rows;
     if (class_specific && position != NamePosition::kFront) {

@@ -58,6 +58,14 @@ TEST(CoOp, WithWordsAsContextEqualsZeroShotWithTheSameTemplate) {
   EXPECT_LT(largest_difference(expected, found), 1e-4);
 }
 
+TEST(CoOp, EncodesTheFullStopWithTheName) {
+  const ClassNames names{{"kite (bird of prey)", "owl!", "dog"}};
+  const Batch batch = some_batch(3);
+  const Tensor expected = make(zero_shot_method(), {"templates=a photo of a {}."}, names)->logits(batch);
+  const Tensor found = make(coop_method(), {"context.init=a photo of a"}, names)->logits(batch);
+  EXPECT_LT(largest_difference(expected, found), 1e-4);
+}
+
 TEST(CoOp, PutsTheNameWhereThePositionSays) {
   const Batch batch = some_batch(5);
   const auto expect_equal = [&](const std::string& position, const std::string& sentence, const std::string& specific) {
