@@ -204,6 +204,12 @@ Share share_of(std::int64_t part, std::int64_t parts, std::int64_t rows, std::in
   return {0, rows, first, panels * (part + 1) / parts - first};
 }
 
+/// Rows of a block where so many are divided evenly: the panels pass by once for each block, however small it is.
+std::int64_t block_rows(std::int64_t rows) {
+  const std::int64_t blocks = (rows + kBlockRows - 1) / kBlockRows, tiles = (rows + kTileRows - 1) / kTileRows;
+  return (tiles + blocks - 1) / blocks * kTileRows;
+}
+
 }  // namespace
 
 bool PackedMatrix::supported() {
@@ -246,8 +252,9 @@ void PackedMatrix::multiply(const float* input, std::int64_t rows, float* output
   const std::int64_t panels = panels_.size(0);
   const auto compute = [&](const Share& share) {
     static thread_local const AlignedBuffer packed(static_cast<std::size_t>(kBlockRows * kBlockInner));
-    for (std::int64_t row = share.row; row < share.row + share.rows; row += kBlockRows) {
-      const std::int64_t block = std::min(kBlockRows, share.row + share.rows - row);
+    const std::int64_t step = block_rows(share.rows);
+    for (std::int64_t row = share.row; row < share.row + share.rows; row += step) {
+      const std::int64_t block = std::min(step, share.row + share.rows - row);
       for (std::int64_t k = 0; k < in_; k += kBlockInner) {
         const std::int64_t inner = std::min(kBlockInner, in_ - k);
         const std::int64_t offset = row * in_ + k;
