@@ -117,9 +117,7 @@ void run_train(const TrainOptions& options) {
                           dataset.name, dataset.layout, classes.names.size(), training.size(), validation.size(),
                           tested.size()));
   say(common, fmt::format("configuration:\n{}", config.to_yaml()));
-  TrainingData known{training.size(), common.seed};
-  if (validation.size() > 0) known.validation = [&validation] { return whole_batch(validation); };
-  const Stages stages = classifier->stages(known);
+  const Stages stages = classifier->stages(training_data(training, &validation, common.seed));
   say(common, describe(estimate_training(*model, classes, stages, training.size(), train_settings.views)));
   if (options.dry_run) return;
 

@@ -54,6 +54,10 @@ AdapterInfo read_adapter_info(const std::filesystem::path& folder) {
   return info;
 }
 
+TensorMap read_adapter_tensors(const std::filesystem::path& folder) {
+  return load_tensors(folder / kWeightsFile);
+}
+
 std::unique_ptr<Classifier> load_adapter(const std::filesystem::path& folder, std::shared_ptr<const ClipModel> model) {
   const AdapterInfo info = read_adapter_info(folder);
   if (info.weight_hash != model->weight_hash()) {
@@ -65,7 +69,7 @@ std::unique_ptr<Classifier> load_adapter(const std::filesystem::path& folder, st
   Config config(method.schema);
   for (const auto& [key, value] : info.config.items()) config.set(key, value, (folder / kConfigFile).string());
   std::unique_ptr<Classifier> classifier = method.make(std::move(model), info.classes, config, info.seed);
-  classifier->load_state(load_tensors(folder / kWeightsFile));
+  classifier->load_state(read_adapter_tensors(folder));
   return classifier;
 }
 

@@ -29,6 +29,9 @@ void save_adapter(const std::filesystem::path& folder, const AdapterInfo& info, 
 /// Reads adapter_config.json. Throws Error that names the file and the member.
 AdapterInfo read_adapter_info(const std::filesystem::path& folder);
 
+/// The tensors of an adapter, named by role.
+TensorMap read_adapter_tensors(const std::filesystem::path& folder);
+
 /// An adapter ready for use with `model`, bound to the classes that it was trained on. Throws Error that names both
 /// hashes where the adapter was made for another base model.
 std::unique_ptr<Classifier> load_adapter(const std::filesystem::path& folder, std::shared_ptr<const ClipModel> model);

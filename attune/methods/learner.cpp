@@ -23,6 +23,18 @@ void copy_state(const TensorMap& from, const TensorMap& to, const std::string& w
   }
 }
 
+void add_state(TensorMap& all, const std::string& prefix, const TensorMap& part) {
+  for (const auto& [name, tensor] : part) all[prefix + name] = tensor;
+}
+
+TensorMap part_of_state(const TensorMap& all, const std::string& prefix) {
+  TensorMap part;
+  for (const auto& [name, tensor] : all) {
+    if (name.starts_with(prefix)) part[name.substr(prefix.size())] = tensor;
+  }
+  return part;
+}
+
 Tensor normalise_rows(const Tensor& features) {
   return features / features.norm(2, -1, true);
 }

@@ -17,9 +17,11 @@ struct Batch {
   Tensor image_features;              // [B, d], frozen, not normalised
   Tensor labels;                      // [B] int64; undefined in prediction
   std::vector<std::int64_t> samples;  // indices of the samples, for noise keyed by sample
+  Tensor domains = {};                // [B] int64; undefined where the data set has none
 };
 
-/// Draws training batches; every call is the next one of the current epoch.
+/// Draws training batches. The first call of a step is the next batch of the epoch; every further one is the next batch
+/// of another pass over the same samples, in an order of its own.
 class BatchSource {
  public:
   virtual ~BatchSource() = default;
@@ -35,11 +37,18 @@ struct ClassNames {
   std::string prompt_template = "a photo of a {}.";
 };
 
+/// A domain of the data set; without training samples it is none of those that are learned from.
+struct DomainSamples {
+  std::string name;
+  std::int64_t samples = 0;
+};
+
 /// What a method is told before it trains.
 struct TrainingData {
   std::int64_t samples = 0;
   std::uint64_t seed = 1;
   std::function<Batch()> validation = nullptr;  // all validation samples in their centre view; null: there are none
+  std::vector<DomainSamples> domains = {};      // by index; empty where the data set has none
 };
 
 /// One phase of training. It owns its backward and its updates: one optimiser, two, or no step at all.
@@ -57,6 +66,10 @@ class Stage {
   /// What a resumed run needs beyond the learner's own state: momenta, averages, counters.
   virtual TensorMap state() const = 0;
   virtual void load_state(const TensorMap& state) = 0;
+  /// The domain whose samples alone the stage is trained and validated on; negative: those of all.
+  virtual std::int64_t domain() const { return -1; }
+  /// Logits [B, C] by which the best epoch is chosen; undefined: the classifier's.
+  virtual Tensor validation_logits(const Batch&) { return {}; }
 };
 
 using Stages = std::vector<std::unique_ptr<Stage>>;
@@ -84,6 +97,10 @@ class Classifier : public Learner {
 
 /// Copies `from` into `to` name by name; `where` is named in errors about missing, unknown or misshapen tensors.
 void copy_state(const TensorMap& from, const TensorMap& to, const std::string& where);
+
+/// Puts `part` into `all`, every name behind `prefix`; and takes it out again, without the prefix.
+void add_state(TensorMap& all, const std::string& prefix, const TensorMap& part);
+TensorMap part_of_state(const TensorMap& all, const std::string& prefix);
 
 /// logit scale * cosine between image features [B, d] and class features [C, d]: [B, C].
 Tensor cosine_logits(const Tensor& image_features, const Tensor& class_features, double logit_scale);

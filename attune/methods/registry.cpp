@@ -1,3 +1,5 @@
+#include "attune/methods/registry.h"
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -5,13 +7,14 @@
 #include "attune/methods/cocoop.h"
 #include "attune/methods/coop.h"
 #include "attune/methods/linear_probe.h"
-#include "attune/methods/registry.h"
+#include "attune/methods/spg.h"
 #include "attune/methods/zero_shot.h"
 
 namespace attune {
 
 const std::vector<Method>& methods() {
-  static const std::vector<Method> kAll = {zero_shot_method(), linear_probe_method(), coop_method(), cocoop_method()};
+  static const std::vector<Method> kAll = {zero_shot_method(), linear_probe_method(), coop_method(), cocoop_method(),
+                                           spg_method()};
   return kAll;
 }
 

@@ -10,6 +10,9 @@
 namespace attune {
 namespace {
 
+/// What PyTorch adds to a norm before it divides by it.
+constexpr double kClipMargin = 1e-6;
+
 std::string shape_text(const Tensor& tensor) {
   return fmt::format("[{}]", fmt::join(tensor.sizes(), ", "));
 }
@@ -200,10 +203,22 @@ double clip_gradient_norm(const std::vector<ParameterGroup>& groups, double limi
   }
   if (gradients.empty()) return 0.0;
   const Tensor norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients)), 2);
-  const Tensor factor = (limit / (norm + 1e-6)).clamp_max(1.0);
+  const Tensor factor = (limit / (norm + kClipMargin)).clamp_max(1.0);
   // At or under the limit the factor is 1 up to rounding, and multiplying would only cost time.
   if (factor.item<double>() < 1.0) at::_foreach_mul_(gradients, factor);
   return norm.item<double>();
+}
+
+void clip_each_gradient(const std::vector<ParameterGroup>& groups) {
+  const at::NoGradGuard no_grad;
+  for (const ParameterGroup& group : groups) {
+    if (group.clip_each <= 0) continue;
+    for (const Parameter& parameter : group.parameters) {
+      if (!parameter.value.grad().defined()) continue;
+      const double norm = parameter.value.grad().norm().item<double>();
+      if (norm > group.clip_each) Tensor(parameter.value).mutable_grad().mul_(group.clip_each / (norm + kClipMargin));
+    }
+  }
 }
 
 void check_finite(const std::vector<ParameterGroup>& groups, std::int64_t step) {

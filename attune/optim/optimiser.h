@@ -19,6 +19,7 @@ struct ParameterGroup {
   std::vector<Parameter> parameters;
   double learning_rate_factor = 1.0;
   double weight_decay = 0.0;
+  double clip_each = 0.0;  // limit of every tensor's own gradient norm; 0: none
 };
 
 /// Updates parameters from their gradients, with the arithmetic of PyTorch's optimiser of the same name.
@@ -50,6 +51,10 @@ std::unique_ptr<Optimiser> make_adam(std::vector<ParameterGroup> groups, const A
 
 /// Scales all gradients so that their joint norm is at most `limit`; returns the norm before.
 double clip_gradient_norm(const std::vector<ParameterGroup>& groups, double limit);
+
+/// Scales the gradient of each tensor, by itself, to at most its group's `clip_each`, as PyTorch's clip_grad_norm_
+/// scales it; gradients at or under the limit stay as they are.
+void clip_each_gradient(const std::vector<ParameterGroup>& groups);
 
 /// Throws Error that names the first parameter whose gradient or value is not finite, and `step`.
 void check_finite(const std::vector<ParameterGroup>& groups, std::int64_t step);

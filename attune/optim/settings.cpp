@@ -83,6 +83,7 @@ void Descent::step(const Tensor& loss) {
   if (!std::isfinite(value)) throw Error(fmt::format("training: the loss is {} at step {}", value, steps_));
   optimiser_->zero_gradients();
   loss.backward();
+  clip_each_gradient(optimiser_->groups());
   if (clip_norm_ > 0) clip_gradient_norm(optimiser_->groups(), clip_norm_);
   check_finite(optimiser_->groups(), steps_);
   optimiser_->step(learning_rate_);

@@ -4,29 +4,14 @@
 
 #include "attune/base/error.h"
 #include "attune/base/json_count.h"
+#include "attune/methods/learner.h"
 
 namespace attune {
-namespace {
-
-void add(TensorMap& all, const std::string& prefix, const TensorMap& part) {
-  for (const auto& [name, tensor] : part) all[prefix + name] = tensor;
-}
-
-TensorMap take(const TensorMap& all, const std::string& prefix) {
-  TensorMap part;
-  for (const auto& [name, tensor] : all) {
-    if (name.starts_with(prefix)) part[name.substr(prefix.size())] = tensor;
-  }
-  return part;
-}
-
-}  // namespace
-
 void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) {
   TensorMap all;
-  add(all, "learner.", checkpoint.learner);
-  add(all, "stage.", checkpoint.stage_state);
-  add(all, "best.", checkpoint.best);
+  add_state(all, "learner.", checkpoint.learner);
+  add_state(all, "stage.", checkpoint.stage_state);
+  add_state(all, "best.", checkpoint.best);
   Json sums = Json::object();
   for (const auto& [name, sum] : checkpoint.sums) sums[name] = sum;
   const Json position = {{"stage", checkpoint.stage},
@@ -64,9 +49,9 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
   }
   checkpoint.fingerprint = json_at<std::string>(json, "fingerprint", where);
   const TensorMap all = load_tensors(path);
-  checkpoint.learner = take(all, "learner.");
-  checkpoint.stage_state = take(all, "stage.");
-  checkpoint.best = take(all, "best.");
+  checkpoint.learner = part_of_state(all, "learner.");
+  checkpoint.stage_state = part_of_state(all, "stage.");
+  checkpoint.best = part_of_state(all, "best.");
   return checkpoint;
 }
 

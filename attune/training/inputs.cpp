@@ -35,14 +35,19 @@ Inputs::Inputs(std::shared_ptr<const ClipModel> model, const Dataset& dataset, s
                const InputOptions& options)
     : model_(std::move(model)), samples_(std::move(samples)), options_(options) {
   place_.root = dataset.root;
-  collect_labels();
+  if (dataset.domains.size() > 1 || (dataset.domains.size() == 1 && !dataset.domains[0].empty()))
+    place_.domains = dataset.domains;
+  collect_labels_and_domains();
   // Every view must be of the same samples, so broken pictures are found before anybody counts.
   if (options_.skip_broken && size() > 0) features(0);
 }
 
-void Inputs::collect_labels() {
+void Inputs::collect_labels_and_domains() {
   labels_ = at::empty({size()}, at::kLong);
   for (std::size_t i = 0; i < samples_.size(); ++i) labels_.data_ptr<std::int64_t>()[i] = samples_[i].label;
+  if (place_.domains.empty()) return;
+  domains_ = at::empty({size()}, at::kLong);
+  for (std::size_t i = 0; i < samples_.size(); ++i) domains_.data_ptr<std::int64_t>()[i] = samples_[i].domain;
 }
 
 void Inputs::collect_ids() {
@@ -158,7 +163,7 @@ void Inputs::drop(const std::vector<bool>& broken, Tensor& features, const std::
   for (auto& [view, others] : views_) others = others.index_select(0, rows);
   samples_ = std::move(samples);
   ids_ = std::move(ids);
-  collect_labels();
+  collect_labels_and_domains();
 }
 
 }  // namespace attune

@@ -35,7 +35,9 @@ class Inputs {
 
   std::int64_t size() const { return static_cast<std::int64_t>(samples_.size()); }
   const std::vector<Sample>& samples() const { return samples_; }
-  const Tensor& labels() const { return labels_; }  // [n] int64
+  const Tensor& labels() const { return labels_; }    // [n] int64
+  const Tensor& domains() const { return domains_; }  // [n] int64; undefined where the data set has none
+  const std::vector<std::string>& domain_names() const { return place_.domains; }
   /// Raw features [n, d] of all samples under `view` (0: the centre view). Throws Stopped on a request to stop; what
   /// was computed by then is in the cache.
   const Tensor& features(std::int64_t view);
@@ -45,7 +47,7 @@ class Inputs {
   std::int64_t computed() const { return computed_; }
 
  private:
-  void collect_labels();
+  void collect_labels_and_domains();
   void collect_ids();
   Tensor compute(std::int64_t view);
   void encode(std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features, FeatureCache* cache);
@@ -55,9 +57,9 @@ class Inputs {
   void drop(const std::vector<bool>& broken, Tensor& features, const std::vector<std::string>& reasons);
 
   std::shared_ptr<const ClipModel> model_;
-  Dataset place_;  // of the samples: no more than the root of their paths
+  Dataset place_;  // of the samples: no more than the root of their paths and the names of their domains
   std::vector<Sample> samples_;
-  Tensor labels_;
+  Tensor labels_, domains_;
   InputOptions options_;
   std::vector<ContentId> ids_;  // [n], where there is a cache and a view was asked for
   std::map<std::int64_t, Tensor> views_;

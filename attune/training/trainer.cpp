@@ -17,30 +17,96 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+/// The positions of the samples of `domain` (negative: of all).
+std::vector<std::int64_t> samples_of_domain(const Inputs& inputs, std::int64_t domain) {
+  std::vector<std::int64_t> positions;
+  for (std::int64_t i = 0; i < inputs.size(); ++i) {
+    if (domain < 0 || inputs.samples()[static_cast<std::size_t>(i)].domain == domain) positions.push_back(i);
+  }
+  return positions;
+}
+
+/// Rows of `tensor` where there is one.
+Tensor rows_of(const Tensor& tensor, const Tensor& index) {
+  return tensor.defined() ? tensor.index_select(0, index) : tensor;
+}
+
 /// The batches of one epoch: samples in the order keyed by (seed, stage, epoch), or the order that was given.
 class EpochBatches final : public BatchSource {
  public:
-  EpochBatches(Inputs& inputs, const ViewPlan& views, std::uint64_t seed, int epoch)
-      : inputs_(inputs), views_(views), seed_(seed), epoch_(epoch) {}
+  EpochBatches(Inputs& inputs, const Stage& stage, const ViewPlan& views, std::uint64_t seed, int epoch)
+      : inputs_(inputs),
+        stage_(stage),
+        views_(views),
+        seed_(seed),
+        epoch_(epoch),
+        samples_(samples_of_domain(inputs, stage.domain())) {}
 
-  void set_batch(std::vector<std::int64_t> samples) { samples_ = std::move(samples); }
+  /// Begins a step; `given`, where it is not null, is its first batch.
+  void begin_step(std::int64_t step, const std::vector<std::int64_t>* given) {
+    step_ = step;
+    given_ = given;
+    drawn_ = 0;
+  }
 
   Batch next() override {
+    const std::size_t draw = drawn_++;
+    const std::vector<std::int64_t> samples = draw == 0 && given_ != nullptr ? *given_ : batch_of_pass(draw);
     std::vector<Tensor> rows;
-    for (const std::int64_t sample : samples_) {
+    for (const std::int64_t sample : samples) {
       rows.push_back(inputs_.features(views_.view(seed_, epoch_, sample))[sample]);
     }
-    const Tensor index = at::tensor(samples_, at::kLong);
-    return {at::stack(rows), inputs_.labels().index_select(0, index), samples_};
+    const Tensor index = at::tensor(samples, at::kLong);
+    return {at::stack(rows), rows_of(inputs_.labels(), index), samples, rows_of(inputs_.domains(), index)};
   }
 
  private:
+  std::vector<std::int64_t> batch_of_pass(std::size_t pass) {
+    const auto count = static_cast<std::int64_t>(samples_.size());
+    if (pass == passes_.size()) {
+      const std::string purpose = "order of " + stage_.name() + (pass == 0 ? "" : fmt::format(", pass {}", pass + 1));
+      passes_.push_back(random_order(count, seed_, purpose, static_cast<std::uint64_t>(epoch_)));
+    }
+    std::vector<std::int64_t> batch;
+    const std::int64_t first = step_ * stage_.batch_size();
+    for (std::int64_t i = first; i < std::min(first + stage_.batch_size(), count); ++i) {
+      const std::int64_t position = passes_[pass][static_cast<std::size_t>(i)];
+      batch.push_back(samples_[static_cast<std::size_t>(position)]);
+    }
+    return batch;
+  }
+
   Inputs& inputs_;
+  const Stage& stage_;
   const ViewPlan& views_;
   std::uint64_t seed_;
   int epoch_;
   std::vector<std::int64_t> samples_;
+  std::vector<std::vector<std::int64_t>> passes_;  // orders of samples_, one for every batch that a step takes
+  std::int64_t step_ = 0;
+  const std::vector<std::int64_t>* given_ = nullptr;
+  std::size_t drawn_ = 0;
 };
+
+/// Accuracy on the validation samples that `stage` is judged by.
+double stage_accuracy(Stage& stage, Classifier& classifier, Inputs& validation) {
+  Batch batch = whole_batch(validation);
+  if (stage.domain() >= 0) {
+    const std::vector<std::int64_t> positions = samples_of_domain(validation, stage.domain());
+    if (positions.empty()) {
+      throw UsageError(
+          fmt::format("selection: validation was asked for, but the split has no validation samples for {}; take more "
+                      "shots, count them by domain (shots_per_domain), or set selection=last",
+                      stage.name()));
+    }
+    const Tensor index = at::tensor(positions, at::kLong);
+    batch = {rows_of(batch.image_features, index), rows_of(batch.labels, index), positions,
+             rows_of(batch.domains, index)};
+  }
+  Tensor logits = stage.validation_logits(batch);
+  if (!logits.defined()) logits = classifier.logits(batch);
+  return logits.argmax(1).eq(batch.labels).to(at::kDouble).mean().item<double>();
+}
 
 class Run {
  public:
@@ -84,31 +150,29 @@ class Run {
  private:
   std::int64_t steps_an_epoch(const Stage& stage) const {
     // An incomplete last batch is dropped where there is at least one full batch (Dassl's loader).
-    return std::max<std::int64_t>(1, training_.size() / stage.batch_size());
+    const auto samples = static_cast<std::int64_t>(samples_of_domain(training_, stage.domain()).size());
+    if (samples == 0) throw Error(fmt::format("training: expected training samples for {}, found none", stage.name()));
+    return std::max<std::int64_t>(1, samples / stage.batch_size());
   }
 
   void count_steps() {
-    for (const auto& stage : stages_) planned_steps_ += stage->epochs() * steps_an_epoch(*stage);
+    for (const auto& stage : stages_) {
+      planned_steps_ += stage->epochs() * steps_an_epoch(*stage);
+      if (!run_.order.empty() && stage->domain() >= 0) {
+        throw UsageError("--order: cannot fix the batches of a method that trains domain by domain");
+      }
+    }
     const auto given = static_cast<std::int64_t>(run_.order.size());
     if (given > 0 && given < planned_steps_) {
       throw UsageError(fmt::format("--order: expected {} batches for this run, found {}", planned_steps_, given));
     }
   }
 
-  std::vector<std::int64_t> samples_of_step(const Stage& stage, const std::vector<std::int64_t>& order) const {
-    if (!run_.order.empty()) return run_.order[static_cast<std::size_t>(position_.total_steps)];
-    const std::int64_t first = position_.step * stage.batch_size();
-    const std::int64_t last = std::min(first + stage.batch_size(), training_.size());
-    return {order.begin() + first, order.begin() + last};
-  }
-
   /// False where a stop was asked for; the checkpoint then holds the position.
   bool train_epoch(Stage& stage) {
     const int epoch = static_cast<int>(position_.epoch);
     const auto begin = Clock::now();
-    const std::vector<std::int64_t> order =
-        random_order(training_.size(), run_.seed, "order of " + stage.name(), static_cast<std::uint64_t>(epoch));
-    EpochBatches batches(training_, settings_.views, run_.seed, epoch);
+    EpochBatches batches(training_, stage, settings_.views, run_.seed, epoch);
     stage.begin_epoch(epoch);
     const std::int64_t steps = steps_an_epoch(stage);
     for (; position_.step < steps;) {
@@ -116,7 +180,8 @@ class Run {
         save(&stage);
         return false;
       }
-      batches.set_batch(samples_of_step(stage, order));
+      const auto done = static_cast<std::size_t>(position_.total_steps);
+      batches.begin_step(position_.step, run_.order.empty() ? nullptr : &run_.order[done]);
       const Losses losses = stage.step(batches);
       ++position_.step;
       ++position_.total_steps;
@@ -155,7 +220,7 @@ class Run {
     position_.step = 0;
     line["lr"] = stage.learning_rate();
     if (validation_ != nullptr && settings_.selection == TrainSettings::Selection::kValidation) {
-      const double measured = accuracy(classifier_, *validation_);
+      const double measured = stage_accuracy(stage, classifier_, *validation_);
       line["validation_acc1"] = measured;
       events_->add_scalar(stage.name() + "/validation_acc1", position_.total_steps, measured);
       if (measured > position_.best_accuracy) {
@@ -232,9 +297,21 @@ TrainOutcome train(Classifier& classifier, const Stages& stages, Inputs& trainin
   return Run(classifier, stages, training, validation, settings, run).train();
 }
 
+TrainingData training_data(Inputs& training, Inputs* validation, std::uint64_t seed) {
+  TrainingData data{training.size(), seed};
+  if (validation != nullptr && validation->size() > 0) {
+    data.validation = [validation] { return whole_batch(*validation); };
+  }
+  for (const std::string& name : training.domain_names()) {
+    const auto index = static_cast<std::int64_t>(data.domains.size());
+    data.domains.push_back({name, static_cast<std::int64_t>(samples_of_domain(training, index).size())});
+  }
+  return data;
+}
+
 Batch whole_batch(Inputs& inputs) {
   const Tensor features = inputs.features(0);  // may take broken pictures out
-  Batch batch{features, inputs.labels(), {}};
+  Batch batch{features, inputs.labels(), {}, inputs.domains()};
   batch.samples.resize(static_cast<std::size_t>(inputs.size()));
   std::iota(batch.samples.begin(), batch.samples.end(), 0);
   return batch;

@@ -29,7 +29,8 @@ struct TrainRun {
   bool resume = false;
   std::uint64_t seed = 1;
   std::string fingerprint;  // of everything that the result depends on; a checkpoint with another one is refused
-  std::vector<std::vector<std::int64_t>> order;  // fixed batches, one a step; empty: keyed by the seed
+  /// Fixed batches, one a step; empty: keyed by the seed, as are the further batches of a step that takes several.
+  std::vector<std::vector<std::int64_t>> order;
   std::chrono::seconds checkpoint_interval{60};
   Progress* progress = nullptr;
 };
@@ -41,6 +42,9 @@ enum class TrainOutcome { kFinished, kStopped };
 /// one that was not. The state at the end is the last epoch's, or the best on `validation`, as the settings say.
 TrainOutcome train(Classifier& classifier, const Stages& stages, Inputs& training, Inputs* validation,
                    const TrainSettings& settings, const TrainRun& run);
+
+/// What a run's stages are told of its data. The inputs must outlive it; `validation` may be null or empty.
+TrainingData training_data(Inputs& training, Inputs* validation, std::uint64_t seed);
 
 /// Every sample in its centre view.
 Batch whole_batch(Inputs& inputs);

@@ -1,0 +1,399 @@
+#include "attune/methods/spg.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "attune/base/error.h"
+#include "attune/base/log.h"
+#include "attune/methods/adapter.h"
+#include "attune/methods/context.h"
+#include "attune/methods/descent_stage.h"
+#include "attune/methods/spg_training.h"
+
+namespace attune {
+namespace {
+
+constexpr const char* kLabels = "labels.";
+constexpr const char* kGenerator = "generator.";
+/// Prompts whose classes are encoded at once: enough for the matrix products, and little memory.
+constexpr std::int64_t kPromptsAtOnce = 16;
+constexpr std::int64_t kMostDraws = 1000;
+
+/// The two readings of the release: its configuration files with their comments, and what its scripts run, where
+/// defaults of the command line replace some of the values.
+struct Preset {
+  double rate, label_weight_decay;
+  int label_warmup_epochs;
+
+  static Preset named(const std::string& name) {
+    if (name == "as-commented") return {2e-4, 5e-4, 1};
+    if (name == "as-run") return {2e-3, 1e-4, 4};
+    throw UsageError(fmt::format("preset: expected as-commented or as-run, found \"{}\"", name));
+  }
+};
+
+Json given_or(const Config& config, const char* key, const Json& otherwise) {
+  return config.value(key).is_null() ? otherwise : config.value(key);
+}
+
+OptimSettings label_settings(const Config& config, const Preset& preset) {
+  Config own(OptimSettings::schema());
+  own.set("epochs", config.value("labels.epochs"), "labels.epochs");
+  own.set("batch_size", config.value("batch_size"), "batch_size");
+  own.set("optim.name", config.value("labels.optim"), "labels.optim");
+  own.set("optim.lr", config.value("labels.lr"), "labels.lr");
+  own.set("optim.weight_decay", given_or(config, "labels.weight_decay", preset.label_weight_decay),
+          "labels.weight_decay");
+  own.set("optim.warmup_epochs", given_or(config, "labels.warmup_epochs", preset.label_warmup_epochs),
+          "labels.warmup_epochs");
+  return OptimSettings(own);
+}
+
+OptimSettings generator_settings(const Config& config, const Preset& preset) {
+  Config own(OptimSettings::schema());
+  for (const Key& key : OptimSettings::schema()) {
+    own.set(key.name, given_or(config, key.name.c_str(), preset.rate), key.name);
+  }
+  return OptimSettings(own);
+}
+
+ContextSettings context_settings(const std::string& words) {
+  if (words.empty()) throw UsageError("context.init: expected the words that a prompt label starts from, found none");
+  Config own(ContextSettings::schema());
+  own.set("context.init", Json(words), "context.init");
+  return ContextSettings(own);
+}
+
+/// A prompt label and the domain whose images it belongs to.
+struct Label {
+  std::string domain;
+  Tensor value;  // [M, width], a leaf
+};
+
+class Spg final : public Classifier {
+ public:
+  Spg(std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t seed)
+      : model_(std::move(model)),
+        seed_(seed),
+        draws_(config.integer("draws")),
+        labels_from_(config.text("labels.from")),
+        label_settings_(label_settings(config, Preset::named(config.text("preset")))),
+        generator_settings_(generator_settings(config, Preset::named(config.text("preset")))),
+        clipping_(SpgClipping::named(config.text("clip"))),
+        start_(initial_context(*model_, context_settings(config.text("context.init")), 1, seed)),
+        prompts_(make_prompts(classes)),
+        generator_(make_generator()) {
+    if (draws_ < 1 || draws_ > kMostDraws) {
+      throw UsageError(fmt::format("draws: expected 1 to {}, found {}", kMostDraws, draws_));
+    }
+  }
+
+  bool open_vocabulary() const override { return true; }
+  void set_classes(const ClassNames& classes) override { prompts_ = make_prompts(classes); }
+  Tensor logits(const Batch& batch) override;
+  TensorMap state() const override;
+  void load_state(const TensorMap& state) override;
+  Stages stages(const TrainingData& data) override;
+
+  /// Logits [B, C] by one prompt [M, width], with gradients to it.
+  Tensor logits_of(const Tensor& prompt, const Batch& batch) const {
+    return cosine_logits(batch.image_features, model_->text->encode(prompts_(prompt)).squeeze(0), model_->logit_scale);
+  }
+
+ private:
+  friend class SpgGeneratorStage;
+
+  ContextPrompts make_prompts(const ClassNames& classes) const {
+    return {*model_, classes, start_.size(0), false, NamePosition::kEnd};
+  }
+  PromptGenerator make_generator() const {
+    KeyedRandom random(seed_, "spg.generator");
+    PromptGenerator generator(model_->config.joint_width, start_.size(0), start_.size(1), random);
+    generator.to(start_.device());
+    return generator;
+  }
+  PromptDiscriminator make_discriminator() const {
+    KeyedRandom random(seed_, "spg.discriminator");
+    PromptDiscriminator discriminator(model_->config.joint_width, start_.size(0), start_.size(1), random);
+    discriminator.to(start_.device());
+    return discriminator;
+  }
+  Label& label_named(const std::string& domain);
+  void reuse_labels(const std::vector<DomainSamples>& domains);
+  void report_labels() const;
+
+  std::shared_ptr<const ClipModel> model_;
+  std::uint64_t seed_;
+  std::int64_t draws_;
+  std::string labels_from_;
+  OptimSettings label_settings_, generator_settings_;
+  SpgClipping clipping_;
+  Tensor start_;  // [M, width], the embeddings of the first words
+  ContextPrompts prompts_;
+  PromptGenerator generator_;
+  std::vector<Label> labels_;
+};
+
+/// CoOp on the samples of one domain.
+class SpgLabelStage final : public Stage {
+ public:
+  SpgLabelStage(const Spg& learner, const OptimSettings& settings, const Label& label, std::int64_t domain)
+      : learner_(learner),
+        label_(label),
+        domain_(domain),
+        descent_(make_descent_stage({"label " + label.domain,
+                                     settings,
+                                     {{{{"label", label.value}}}},
+                                     [this](const Batch& batch) { return learner_.logits_of(label_.value, batch); },
+                                     [] {}})) {}
+
+  std::string name() const override { return descent_->name(); }
+  int epochs() const override { return descent_->epochs(); }
+  std::int64_t batch_size() const override { return descent_->batch_size(); }
+  void begin_epoch(int epoch) override { descent_->begin_epoch(epoch); }
+  double learning_rate() const override { return descent_->learning_rate(); }
+  TensorMap state() const override { return descent_->state(); }
+  void load_state(const TensorMap& state) override { descent_->load_state(state); }
+  std::int64_t domain() const override { return domain_; }
+  Losses step(BatchSource& batches) override { return descent_->step(batches); }
+  Tensor validation_logits(const Batch& batch) override {
+    const at::NoGradGuard no_gradients;
+    return learner_.logits_of(label_.value, batch);
+  }
+
+ private:
+  const Spg& learner_;
+  Label label_;
+  std::int64_t domain_;
+  std::unique_ptr<Stage> descent_;
+};
+
+class SpgGeneratorStage final : public Stage {
+ public:
+  SpgGeneratorStage(Spg& learner, const TrainingData& data)
+      : learner_(learner),
+        seed_(data.seed),
+        discriminator_(learner.make_discriminator()),
+        training_(learner.generator_, discriminator_, learner.generator_settings_, learner.clipping_) {
+    for (const DomainSamples& domain : data.domains) label_of_domain_.push_back(position_of(domain.name));
+    if (data.domains.empty()) label_of_domain_.push_back(0);
+  }
+
+  std::string name() const override { return "generator"; }
+  int epochs() const override { return learner_.generator_settings_.schedule.epochs; }
+  std::int64_t batch_size() const override { return learner_.generator_settings_.batch_size; }
+  double learning_rate() const override { return training_.learning_rate(); }
+
+  void begin_epoch(int epoch) override {
+    if (epoch == 0) learner_.report_labels();
+    std::vector<Tensor> labels;
+    for (const Label& label : learner_.labels_) labels.push_back(label.value.detach());
+    labels_ = at::stack(labels);
+    training_.begin_epoch(epoch);
+  }
+
+  Losses step(BatchSource& batches) override {
+    const Batch batch = batches.next(), other = batches.next();
+    const at::Device device = labels_.device();
+    KeyedRandom random(seed_, "spg.iteration", static_cast<std::uint64_t>(steps_++));
+    SpgDraws draws = draw_iteration(batch.image_features.size(0), other.image_features.size(0), random);
+    for (Tensor* one : {&draws.noise, &draws.learned_masks, &draws.generated_masks, &draws.generator_masks}) {
+      *one = one->to(device);
+    }
+    const SpgLosses losses = training_.step({prompts_of(batch), normalise_rows(batch.image_features.to(device)),
+                                             normalise_rows(other.image_features.to(device))},
+                                            draws);
+    return {{"loss", losses.discriminator + losses.generator},
+            {"discriminator_loss", losses.discriminator},
+            {"generator_loss", losses.generator},
+            {"judged_learned", losses.judged_learned},
+            {"judged_generated", losses.judged_generated}};
+  }
+
+  TensorMap state() const override {
+    TensorMap state = training_.state();
+    state["steps"] = at::scalar_tensor(steps_, at::kLong);
+    return state;
+  }
+  void load_state(const TensorMap& state) override {
+    const auto steps = state.find("steps");
+    if (steps == state.end()) throw Error("checkpoint: expected a tensor \"steps\" of spg's generator, found none");
+    steps_ = steps->second.item<std::int64_t>();
+    training_.load_state(state);
+  }
+
+ private:
+  std::int64_t position_of(const std::string& domain) const {
+    const auto found = std::find_if(learner_.labels_.begin(), learner_.labels_.end(),
+                                    [&](const Label& label) { return label.domain == domain; });
+    return found == learner_.labels_.end() ? -1 : found - learner_.labels_.begin();
+  }
+
+  /// [B, M, width], the labels of the images' domains.
+  Tensor prompts_of(const Batch& batch) const {
+    std::vector<std::int64_t> rows;
+    for (std::int64_t i = 0; i < batch.image_features.size(0); ++i) {
+      const std::int64_t domain = batch.domains.defined() ? batch.domains[i].item<std::int64_t>() : 0;
+      rows.push_back(label_of_domain_.at(static_cast<std::size_t>(domain)));
+      if (rows.back() < 0) throw Error(fmt::format("spg: expected a prompt label for domain {}, found none", domain));
+    }
+    return labels_.index_select(0, at::tensor(rows, at::kLong).to(labels_.device()));
+  }
+
+  Spg& learner_;
+  std::uint64_t seed_;
+  PromptDiscriminator discriminator_;
+  SpgTraining training_;
+  std::vector<std::int64_t> label_of_domain_;  // by domain; -1: a domain that is not learned from
+  Tensor labels_;                              // [K, M, width]
+  std::int64_t steps_ = 0;
+};
+
+Tensor Spg::logits(const Batch& batch) {
+  const at::NoGradGuard no_gradients;
+  const std::int64_t images = batch.image_features.size(0);
+  if (static_cast<std::int64_t>(batch.samples.size()) != images) {
+    throw Error(fmt::format("spg: expected the indices of {} samples, which key their noise, found {}", images,
+                            batch.samples.size()));
+  }
+  const std::int64_t at_once = std::max<std::int64_t>(1, kPromptsAtOnce / draws_);
+  std::vector<Tensor> parts;
+  for (std::int64_t first = 0; first < images; first += at_once) {
+    const std::int64_t count = std::min(at_once, images - first);
+    std::vector<Tensor> noise;
+    for (std::int64_t i = first; i < first + count; ++i) {
+      KeyedRandom random(seed_, "spg.test_noise",
+                         static_cast<std::uint64_t>(batch.samples[static_cast<std::size_t>(i)]));
+      noise.push_back(normal({draws_, PromptGenerator::kNoise}, 0, 1, random));
+    }
+    const Tensor features =
+        batch.image_features.narrow(0, first, count).to(start_.device()).repeat_interleave(draws_, 0);
+    const Tensor prompts = generator_(at::cat(noise).to(start_.device()), normalise_rows(features), /*training=*/false);
+    const Tensor logits =
+        cosine_logits_per_image(features, model_->text->encode(prompts_.of_each(prompts)), model_->logit_scale);
+    parts.push_back(logits.view({count, draws_, logits.size(1)}).mean(1));
+  }
+  return at::cat(parts);
+}
+
+TensorMap Spg::state() const {
+  TensorMap state;
+  add_state(state, kGenerator, generator_.state());
+  for (const Label& label : labels_) state[kLabels + label.domain] = label.value.detach();
+  return state;
+}
+
+void Spg::load_state(const TensorMap& state) {
+  // Which domains there are is the state's to say; those that are known already must be in it.
+  for (const auto& [domain, value] : part_of_state(state, kLabels)) label_named(domain);
+  copy_state(state, this->state(), "spg");
+}
+
+Label& Spg::label_named(const std::string& domain) {
+  const auto found =
+      std::find_if(labels_.begin(), labels_.end(), [&](const Label& label) { return label.domain == domain; });
+  if (found != labels_.end()) return *found;
+  return labels_.emplace_back(Label{domain, start_.detach().clone().requires_grad_(true)});
+}
+
+void Spg::reuse_labels(const std::vector<DomainSamples>& domains) {
+  const AdapterInfo info = read_adapter_info(labels_from_);
+  if (info.weight_hash != model_->weight_hash()) {
+    throw Error(fmt::format("labels.from: expected an adapter of the base model with weights {}, found {} of {}",
+                            model_->weight_hash(), labels_from_, info.weight_hash));
+  }
+  const TensorMap found = part_of_state(read_adapter_tensors(labels_from_), kLabels);
+  for (const DomainSamples& domain : domains) {
+    const auto label = found.find(domain.name);
+    if (label == found.end()) {
+      std::vector<std::string> names;
+      for (const auto& [name, tensor] : found) names.push_back(name);
+      throw UsageError(fmt::format("labels.from: expected a prompt label of \"{}\" in {}, found {}", domain.name,
+                                   labels_from_, names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "))));
+    }
+    copy_state({{domain.name, label->second}}, {{domain.name, label_named(domain.name).value.detach()}}, labels_from_);
+  }
+}
+
+/// The generator ends in tanh: what a label has outside of (-1, 1) it cannot give.
+void Spg::report_labels() const {
+  std::vector<std::string> largest;
+  for (const Label& label : labels_) {
+    const double entry = label.value.detach().abs().max().item<double>();
+    largest.push_back(fmt::format("{} {:.3f}", label.domain, entry));
+    if (!(entry < 1)) {
+      log_warning(fmt::format(
+          "spg: the prompt label of {} has entries up to {:.3f} in size, but the generator gives only those "
+          "within (-1, 1); learn labels with a smaller labels.lr or fewer labels.epochs",
+          label.domain, entry));
+    }
+  }
+  log_info(fmt::format("spg: largest entry of the prompt labels: {}", fmt::join(largest, ", ")));
+}
+
+Stages Spg::stages(const TrainingData& data) {
+  std::vector<DomainSamples> sources;
+  std::vector<std::int64_t> indices;
+  for (std::size_t d = 0; d < data.domains.size(); ++d) {
+    if (data.domains[d].samples == 0) continue;
+    sources.push_back(data.domains[d]);
+    indices.push_back(static_cast<std::int64_t>(d));
+  }
+  if (data.domains.empty()) {
+    sources.push_back({"all", data.samples});
+    indices.push_back(-1);
+  }
+  Stages stages;
+  if (!labels_from_.empty()) {
+    reuse_labels(sources);
+  } else {
+    for (std::size_t k = 0; k < sources.size(); ++k) {
+      stages.push_back(
+          std::make_unique<SpgLabelStage>(*this, label_settings_, label_named(sources[k].name), indices[k]));
+    }
+  }
+  stages.push_back(std::make_unique<SpgGeneratorStage>(*this, data));
+  return stages;
+}
+
+Schema spg_schema() {
+  Schema schema = {
+      {"preset", "as-commented",
+       "settings that are left open: as-commented (the authors' comments: optim.lr 2e-4, labels' warm-up 1 epoch and "
+       "weight decay 5e-4) or as-run (what their scripts run: 2e-3, 4 epochs, 1e-4)"},
+      {"context.init", "a photo of a", "words that every prompt label starts from; they set its length"},
+      {"labels.from", "", "adapter folder whose prompt labels are used; empty: they are learned"},
+      {"labels.epochs", 50, "of learning a domain's prompt label"},
+      {"labels.optim", "sgd", "sgd, adam or adamw"},
+      {"labels.lr", 0.002, "learning rate of the prompt labels"},
+      {"labels.weight_decay", nullptr, "of the prompt labels; null: the preset's"},
+      {"labels.warmup_epochs", nullptr, "of the prompt labels, at 1e-5; null: the preset's"},
+      {"clip", "default", "limits of gradient norms, tensor by tensor: default, pacs (the authors' for PACS) or none"},
+      {"draws", 1, "prompts drawn for a picture, whose logits are averaged"},
+  };
+  for (Key& key : OptimSettings::schema({{"epochs", 70},
+                                         {"optim.name", "adamw"},
+                                         {"optim.lr", nullptr},
+                                         {"optim.weight_decay", 1e-4},
+                                         {"optim.warmup", "linear"},
+                                         {"optim.warmup_epochs", 4}})) {
+    if (key.name == "optim.lr") key.meaning = "learning rate of generator and discriminator; null: the preset's";
+    schema.push_back(std::move(key));
+  }
+  return schema;
+}
+
+}  // namespace
+
+Method spg_method() {
+  return {"spg", "SPG: a generator gives every picture a prompt of its own (Bai et al. 2024)", spg_schema(),
+          [](std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config,
+             std::uint64_t seed) -> std::unique_ptr<Classifier> {
+            return std::make_unique<Spg>(std::move(model), classes, config, seed);
+          }};
+}
+
+}  // namespace attune
