@@ -204,6 +204,7 @@ Json to_json(const SpeedFigure& figure, double peak) {
   }
   const Timing& timing = figure.timing;
   line["ms"] = timing.milliseconds;
+  line["fastest_ms"] = timing.fastest;
   line["total_ms"] = timing.total_ms;
   line["rounds"] = timing.rounds;
   if (figure.items > 0) line["items_per_second"] = 1e3 * figure.items / timing.milliseconds;

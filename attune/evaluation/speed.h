@@ -46,8 +46,8 @@ void measure_speed(const std::shared_ptr<const ClipModel>& model, const SpeedQue
 /// `count` class names: the 650 concepts of Emoji-DG, then the same with numbers behind them.
 std::vector<std::string> speed_class_names(std::int64_t count);
 
-/// {"part", "name", "ms", "total_ms", "rounds", "items_per_second", "gflop", "gflop_per_second", "share_of_peak"}; what
-/// does not apply is left out.
+/// {"part", "name", "ms", "fastest_ms", "total_ms", "rounds", "items_per_second", "gflop", "gflop_per_second",
+/// "share_of_peak"}; what does not apply is left out.
 Json to_json(const SpeedFigure& figure, double peak);
 
 }  // namespace attune

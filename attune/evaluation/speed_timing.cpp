@@ -104,6 +104,7 @@ Timing time_rounds(const TimeBudget& budget, const std::function<void()>& work, 
   const auto middle = times.begin() + timing.rounds / 2;
   std::nth_element(times.begin(), middle, times.end());
   timing.milliseconds = *middle;
+  timing.fastest = *std::min_element(times.begin(), times.end());
   return timing;
 }
 

@@ -13,6 +13,7 @@ struct TimeBudget {
 /// What rounds of one piece of work took.
 struct Timing {
   double milliseconds = 0;  // median
+  double fastest = 0;       // milliseconds of the fastest round, the least disturbed one
   double total_ms = 0;      // of all counted rounds
   int rounds = 0;
   double operations = 0;  // floating-point operations in the matrix products of a round, the fused attention of the
