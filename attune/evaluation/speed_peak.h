@@ -10,7 +10,7 @@ struct PeakSpeed {
   double fp32 = 0;             // floating-point operations a second, all threads together
   std::optional<double> bf16;  // bf16 products added up in fp32; empty: the processor has no instructions for it
   std::string instructions;    // "AVX-512", "AVX2" or "portable"
-  int rounds = 0;              // the fastest counts: disturbance only slows
+  int rounds = 0;              // of a thread; its fastest counts: disturbance only slows
 };
 
 /// Multiply-adds in registers on the threads of in_parallel, for about `seconds` a precision.
