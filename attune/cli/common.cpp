@@ -85,7 +85,9 @@ class ProgressLine final : public Progress {
 void add_common(CLI::App& verb, Common& common) {
   verb.add_option("--seed", common.seed, "seed of everything random")->capture_default_str()->group("Everywhere");
   verb.add_option("--device", common.device, "cpu, cuda, cuda:N or auto")->capture_default_str()->group("Everywhere");
-  verb.add_option("--precision", common.precision, "fp32, the reference")->capture_default_str()->group("Everywhere");
+  verb.add_option("--precision", common.precision, "fp32, the reference, or where the device has it bf16")
+      ->capture_default_str()
+      ->group("Everywhere");
   verb.add_option("--threads", common.threads, "threads of the arithmetic; 0: all cores")
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber)
@@ -96,9 +98,7 @@ void add_common(CLI::App& verb, Common& common) {
 
 void prepare(const Common& common) {
   const at::Device device = choose_device(common.device);
-  if (common.precision != "fp32") {
-    throw UsageError(fmt::format("--precision: expected fp32, found \"{}\"", common.precision));
-  }
+  choose_precision(common.precision, device);
   set_threads(common.threads);
   flush_denormals();
   keep_freed_memory();
@@ -120,8 +120,9 @@ void print_json(const Json& value) {
 }
 
 std::shared_ptr<const ClipModel> open_model(const Common& common, const std::string& name, bool text, bool image) {
+  const at::Device device = choose_device(common.device);
   return std::make_shared<const ClipModel>(
-      load_model(name, {text, image, choose_device(common.device), cache_folder() / "models"}));
+      load_model(name, {text, image, device, choose_precision(common.precision, device), cache_folder() / "models"}));
 }
 
 namespace {

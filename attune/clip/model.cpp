@@ -90,6 +90,10 @@ const std::string& ClipModel::weight_hash() const {
   return hash_;
 }
 
+std::string ClipModel::feature_key() const {
+  return products == at::kFloat ? weight_hash() : fmt::format("{} {}", weight_hash(), at::toString(products));
+}
+
 ClipModel load_model(const std::string& name_or_folder, const LoadOptions& options) {
   ClipModel model;
   model.folder = resolve(name_or_folder);
@@ -97,18 +101,21 @@ ClipModel load_model(const std::string& name_or_folder, const LoadOptions& optio
   model.config = description.config;
   model.preprocess = description.preprocess;
   model.device = options.device;
+  model.products = options.products;
   model.hashes = options.hashes;
   const NamedTensors source = read_weights(model.folder, description.open_clip);
   model.logit_scale = logit_scale_of(source);
   model.tokenizer = read_tokenizer(model.folder);
   if (options.text) {
     check_tokenizer(*model.tokenizer, model.config.text, model.folder);
-    model.text = make_text_tower(model.config.text, frozen_text_weights(model.config, source, options.device));
+    model.text =
+        make_text_tower(model.config.text, frozen_text_weights(model.config, source, options.device, options.products));
   }
   if (options.image && model.config.vision.kind == VisionConfig::Kind::kResNet) {
     model.image = make_resnet(model.config, source, options.device);
   } else if (options.image) {
-    model.image = make_vit(model.config.vision, frozen_vit_weights(model.config, source, options.device));
+    model.image =
+        make_vit(model.config.vision, frozen_vit_weights(model.config, source, options.device, options.products));
   }
   return model;
 }

@@ -76,11 +76,14 @@ struct ClipModel {
   std::shared_ptr<const ImageTower> image;  // null where only the text side was loaded
   double logit_scale = 100.0;               // exp of the stored parameter
   at::Device device = at::kCPU;             // where the weights lie
+  at::ScalarType products = at::kFloat;     // type of the towers' products, see FrozenLinear
   std::filesystem::path folder;
   std::filesystem::path hashes;  // as in LoadOptions
 
   /// SHA-256 over the weight files; adapters remember it. Computed on the first call.
   const std::string& weight_hash() const;
+  /// What image features depend on beside the pixels: the weights and, unless fp32, the type of products.
+  std::string feature_key() const;
 
   mutable std::string hash_;
 };
@@ -90,6 +93,7 @@ struct LoadOptions {
   bool text = true;
   bool image = true;
   at::Device device = at::kCPU;
+  at::ScalarType products = at::kFloat;
   /// Folder where the hashes of unchanged weight files are remembered; empty: the files are read for every model.
   std::filesystem::path hashes;
 };

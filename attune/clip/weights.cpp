@@ -38,7 +38,8 @@ std::int64_t cells_of(const VisionConfig& c) {
 template <class L>
 class Builder {
  public:
-  Builder(const NamedTensors& source, at::Device device) : source_(source), device_(device) {}
+  Builder(const NamedTensors& source, at::Device device, at::ScalarType products)
+      : source_(source), device_(device), products_(products) {}
 
   Tensor leaf(const Tensor& tensor) const {
     if constexpr (std::is_same_v<L, Linear>) {
@@ -48,7 +49,12 @@ class Builder {
     }
   }
   L layer(const Tensor& weight, const Tensor& bias = {}) const {
-    return L{leaf(weight), bias.defined() ? leaf(bias) : Tensor()};
+    const Tensor own_bias = bias.defined() ? leaf(bias) : Tensor();
+    if constexpr (std::is_same_v<L, Linear>) {
+      return {leaf(weight), own_bias};
+    } else {
+      return L(leaf(weight), own_bias, products_);
+    }
   }
   L layer(const std::string& name, std::int64_t out, std::int64_t in) const {
     return layer(source_.take(name + ".weight", {out, in}), source_.take(name + ".bias", {out}));
@@ -64,6 +70,7 @@ class Builder {
 
   const NamedTensors& source_;
   at::Device device_;
+  at::ScalarType products_;
 };
 
 template <class L>
@@ -94,8 +101,9 @@ Transformer<L> Builder<L>::transformer(const std::string& prefix, const BlockSha
 }
 
 template <class L>
-TextWeights<L> text_weights(const ClipConfig& config, const NamedTensors& source, at::Device device) {
-  const Builder<L> build(source, device);
+TextWeights<L> text_weights(const ClipConfig& config, const NamedTensors& source, at::Device device,
+                            at::ScalarType products) {
+  const Builder<L> build(source, device, products);
   const auto& text = config.text;
   TextWeights<L> weights;
   weights.tokens = build.tensor("text_model.embeddings.token_embedding.weight", {text.vocabulary, text.width});
@@ -115,8 +123,9 @@ Tensor patch_matrix(const VisionConfig& vision, const NamedTensors& source) {
 }
 
 template <class L>
-VitWeights<L> vit_weights(const ClipConfig& config, const NamedTensors& source, at::Device device) {
-  const Builder<L> build(source, device);
+VitWeights<L> vit_weights(const ClipConfig& config, const NamedTensors& source, at::Device device,
+                          at::ScalarType products) {
+  const Builder<L> build(source, device, products);
   const auto& vision = config.vision;
   VitWeights<L> weights;
   weights.patch = build.layer(patch_matrix(vision, source));
@@ -203,17 +212,19 @@ Tensor NamedTensors::take(const std::string& name, at::IntArrayRef shape) const 
   return found->second.to(at::kFloat);
 }
 
-TextWeights<FrozenLinear> frozen_text_weights(const ClipConfig& config, const NamedTensors& source, at::Device device) {
-  return text_weights<FrozenLinear>(config, source, device);
+TextWeights<FrozenLinear> frozen_text_weights(const ClipConfig& config, const NamedTensors& source, at::Device device,
+                                              at::ScalarType products) {
+  return text_weights<FrozenLinear>(config, source, device, products);
 }
 TextWeights<Linear> trainable_text_weights(const ClipConfig& config, const NamedTensors& source) {
-  return text_weights<Linear>(config, source, at::kCPU);
+  return text_weights<Linear>(config, source, at::kCPU, at::kFloat);
 }
-VitWeights<FrozenLinear> frozen_vit_weights(const ClipConfig& config, const NamedTensors& source, at::Device device) {
-  return vit_weights<FrozenLinear>(config, source, device);
+VitWeights<FrozenLinear> frozen_vit_weights(const ClipConfig& config, const NamedTensors& source, at::Device device,
+                                            at::ScalarType products) {
+  return vit_weights<FrozenLinear>(config, source, device, products);
 }
 VitWeights<Linear> trainable_vit_weights(const ClipConfig& config, const NamedTensors& source) {
-  return vit_weights<Linear>(config, source, at::kCPU);
+  return vit_weights<Linear>(config, source, at::kCPU, at::kFloat);
 }
 
 TensorMap random_text_tensors(const ClipConfig& config, std::uint64_t seed) {

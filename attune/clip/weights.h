@@ -21,12 +21,13 @@ struct NamedTensors {
 
 /// Towers from tensors with the names of a Hugging Face CLIP ("text_model.encoder.layers.0.self_attn.q_proj.weight").
 /// Where "...self_attn.qkv_proj.weight" and ".bias" exist they stand for q, k and v. Frozen weights may share the
-/// memory of `source`; trainable ones are leaves of their own that require gradients.
+/// memory of `source`; trainable ones are leaves of their own that require gradients. `products` is the type of the
+/// frozen layers' products (see FrozenLinear).
 TextWeights<FrozenLinear> frozen_text_weights(const ClipConfig& config, const NamedTensors& source,
-                                              at::Device device = at::kCPU);
+                                              at::Device device = at::kCPU, at::ScalarType products = at::kFloat);
 TextWeights<Linear> trainable_text_weights(const ClipConfig& config, const NamedTensors& source);
 VitWeights<FrozenLinear> frozen_vit_weights(const ClipConfig& config, const NamedTensors& source,
-                                            at::Device device = at::kCPU);
+                                            at::Device device = at::kCPU, at::ScalarType products = at::kFloat);
 VitWeights<Linear> trainable_vit_weights(const ClipConfig& config, const NamedTensors& source);
 
 /// Random tensors under the same names, distributed as the CLIP paper's code begins: for a training from nothing.

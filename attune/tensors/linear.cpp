@@ -59,7 +59,9 @@ bool has_avx512() {
 /// The one place that chooses. With AVX-512 oneDNN reaches nine tenths of the peak; below it, our own kernel is ahead.
 Kernel kernel_for(const Tensor& weight) {
   static const bool wide = has_avx512();
-  if (!weight.is_cpu() || weight.scalar_type() != at::kFloat) return Kernel::kDense;
+  if (!weight.is_cpu()) return Kernel::kDense;
+  if (weight.scalar_type() == at::kBFloat16) return wide && onednn_exists() ? Kernel::kOneDnn : Kernel::kDense;
+  if (weight.scalar_type() != at::kFloat) return Kernel::kDense;
   if (PackedMatrix::supported() && !(wide && onednn_exists())) return Kernel::kPacked;
   return onednn_exists() ? Kernel::kOneDnn : Kernel::kDense;
 }
@@ -105,15 +107,22 @@ struct FrozenWeights {
     return slot;
   }
 
+  /// The input as products take it: 16-bit weights want 16 bits, others take what comes.
+  Tensor for_products(const Tensor& input) const {
+    return at::isReducedFloatingType(weight.scalar_type()) ? input.to(weight.scalar_type()) : input;
+  }
+
   Tensor forward(const Tensor& input, Product& product) {
     const at::AutoDispatchBelowAutograd below;
     if (uses_own(input)) return own_forward(input.contiguous(), product);
-    Tensor output = uses_onednn(input) ? onednn_linear(input, onednn_once(false, input.numel() / input.size(-1)), bias)
-                                       : at::linear(input, weight, optional_tensor(bias));
+    const Tensor rows = for_products(input);
+    Tensor output = uses_onednn(rows) ? onednn_linear(rows, onednn_once(false, rows.numel() / rows.size(-1)), bias)
+                                      : at::linear(rows, weight, optional_tensor(bias));
     if (product.quick_gelu) {
       product.before = output;
       output = activate(output, Activation::kQuickGelu);
     }
+    output = output.to(input.scalar_type());
     return product.residual.defined() ? output.add_(product.residual) : output;
   }
 
@@ -152,9 +161,12 @@ struct FrozenWeights {
                   before.defined() ? before.const_data_ptr<float>() : nullptr, true);
       return output;
     }
+    dense = for_products(dense);
     if (before.defined()) dense = at::silu_backward(dense, before * kQuickGeluFactor);
-    if (!uses_onednn(dense)) return at::matmul(dense, weight);
-    return onednn_linear(dense, onednn_once(true, dense.numel() / dense.size(-1)), {});
+    const Tensor result = uses_onednn(dense)
+                              ? onednn_linear(dense, onednn_once(true, dense.numel() / dense.size(-1)), {})
+                              : at::matmul(dense, weight);
+    return result.to(gradient.scalar_type());
   }
 };
 
@@ -197,9 +209,14 @@ Tensor Linear::operator()(const Tensor& input) const {
   return at::linear(input, weight, optional_tensor(bias));
 }
 
-FrozenLinear::FrozenLinear(const Tensor& weight, const Tensor& bias) : weights_(std::make_shared<FrozenWeights>()) {
-  weights_->weight = weight.detach().contiguous();
-  if (bias.defined()) weights_->bias = bias.detach().contiguous();
+FrozenLinear::FrozenLinear(const Tensor& weight, const Tensor& bias, at::ScalarType products)
+    : weights_(std::make_shared<FrozenWeights>()) {
+  const auto held = [&](const Tensor& tensor) {
+    const Tensor own = tensor.detach().contiguous();
+    return at::isReducedFloatingType(products) ? own.to(products) : own;
+  };
+  weights_->weight = held(weight);
+  if (bias.defined()) weights_->bias = held(bias);
   weights_->kernel = kernel_for(weights_->weight);
 }
 

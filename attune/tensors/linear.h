@@ -21,12 +21,13 @@ struct FrozenWeights;
 
 /// The same with weights that never train: the backward computes the gradient of the input only. On a CPU the weights
 /// are packed on first use, once for the forward and once for the backward. The kernel is chosen in linear.cpp and
-/// nowhere else: our own where the processor has AVX2, oneDNN's where it has AVX-512, LibTorch's on a GPU. Copies share
-/// their weights. Thread-safe.
+/// nowhere else: our own where the processor has AVX2, oneDNN's where it has AVX-512, LibTorch's on a GPU. With
+/// `products` of 16 bits weights and products are held in that type, while inputs, outputs and gradients stay as they
+/// come. Copies share their weights. Thread-safe.
 class FrozenLinear {
  public:
   FrozenLinear() = default;
-  explicit FrozenLinear(const Tensor& weight, const Tensor& bias = {});
+  explicit FrozenLinear(const Tensor& weight, const Tensor& bias = {}, at::ScalarType products = at::kFloat);
 
   Tensor operator()(const Tensor& input) const;
   /// activate(y), in one kernel where that exists.

@@ -70,7 +70,7 @@ Tensor Inputs::compute(std::int64_t view) {
   std::optional<FeatureCache> cache;
   if (!options_.cache.empty()) {
     if (ids_.empty()) collect_ids();
-    cache.emplace(options_.cache, model_->weight_hash(), view_key(model_->preprocess, options_, view),
+    cache.emplace(options_.cache, model_->feature_key(), view_key(model_->preprocess, options_, view),
                   model_->config.joint_width);
     for (const std::size_t row : cache->get(ids_, features.data_ptr<float>()))
       missing.push_back(static_cast<std::int64_t>(row));

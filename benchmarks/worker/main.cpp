@@ -1,5 +1,4 @@
 #include <chrono>
-#include <fstream>
 #include <iostream>
 #include <string>
 
@@ -8,6 +7,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/json.h"
+#include "attune/evaluation/speed_timing.h"
 #include "attune/tensors/device.h"
 #include "benchmarks/worker/cases.h"
 
@@ -16,15 +16,6 @@ namespace {
 
 void answer(const Json& line) {
   std::cout << line.dump() << std::endl;
-}
-
-/// The largest resident memory of this process so far, in MB.
-double peak_megabytes() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024.0;
-  }
-  return 0.0;
 }
 
 int serve(Case& work) {

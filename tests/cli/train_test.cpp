@@ -92,11 +92,14 @@ TEST_F(Train, ADryRunSaysWhatItNeedsAndWritesNothing) {
 }
 
 TEST_F(Train, KilledAtRandomStepsAndResumedEndsWithTheSameBitsSlow) {
+  const auto begin = std::chrono::steady_clock::now();
   ASSERT_EQ(run_attune(command("whole"), folder_.path()).status, 0);
+  const auto whole = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
   KeyedRandom random(5, "kills");
   int kills = 0;
   for (bool done = false; !done && kills < 60;) {
-    const std::chrono::milliseconds limit(300 + static_cast<int>(random.below(500)) + 20 * kills);
+    const auto share = static_cast<std::int64_t>(40 + random.below(50));  // percent of an undisturbed run
+    const std::chrono::milliseconds limit = whole * share / 100 + std::chrono::milliseconds(20 * kills);
     done = run_attune(command("killed", {"--resume"}), folder_.path(), killed_after(limit)).status == 0;
     kills += done ? 0 : 1;
   }

@@ -94,6 +94,31 @@ TEST_F(FrozenLinearTest, EqualsTheDenseProductForAnyNumberOfRows) {
   }
 }
 
+TEST_F(FrozenLinearTest, HoldsProductsIn16BitsAndEverythingElseAsItComes) {
+  const FrozenLinear half(weight, bias, at::kBFloat16);
+  EXPECT_EQ(half.weight().scalar_type(), at::kBFloat16);
+  Tensor x = draw({40, 32}, "x").to(at::kFloat).set_requires_grad(true);
+  const Tensor residual = draw({40, 48}, "r").to(at::kFloat);
+  const auto check = [&](const Tensor& found, const Tensor& expected) {
+    EXPECT_EQ(found.scalar_type(), at::kFloat);
+    const double error = (found - expected).norm().item<double>() / expected.norm().item<double>();
+    EXPECT_GT(error, 1e-6);
+    EXPECT_LT(error, 1e-2);  // a bf16 number has 8 bits
+  };
+  for (const bool activated : {false, true}) {
+    const auto run = [&](const FrozenLinear& layer) {
+      const Tensor y = activated ? layer.activated(x, Activation::kQuickGelu) : layer.added(x, residual);
+      y.sum().backward();
+      const Tensor gradient = x.grad().clone();
+      x.mutable_grad().reset();
+      return std::pair{y.detach(), gradient};
+    };
+    const auto found = run(half), expected = run(frozen);
+    check(found.first, expected.first);
+    check(found.second, expected.second);
+  }
+}
+
 TEST_F(FrozenLinearTest, TakesRowsThatDoNotLieTogether) {
   const Tensor x = draw({32, 90}, "x").to(at::kFloat).t();
   EXPECT_TRUE(at::allclose(frozen(x), at::linear(x, weight, bias), 1e-5, 1e-5));
