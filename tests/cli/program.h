@@ -28,11 +28,6 @@ struct Ending {
   int signal = SIGKILL;
 };
 
-inline Ending killed_after(std::chrono::milliseconds limit) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  return {[end] { return std::chrono::steady_clock::now() > end; }};
-}
-
 /// Runs the built program with a cache folder of its own.
 inline Finished run_attune(const std::vector<std::string>& arguments, const std::filesystem::path& folder,
                            const Ending& ending = {}) {

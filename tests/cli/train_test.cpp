@@ -1,3 +1,5 @@
+#include <optional>
+
 #include <gmock/gmock.h>
 
 #include "attune/base/json.h"
@@ -91,16 +93,28 @@ TEST_F(Train, ADryRunSaysWhatItNeedsAndWritesNothing) {
   EXPECT_FALSE(std::filesystem::exists(folder_.path() / "cache"));
 }
 
+/// When a file was last written; nothing where it is missing.
+std::optional<std::filesystem::file_time_type> written_at(const std::filesystem::path& path) {
+  std::error_code missing;
+  const auto time = std::filesystem::last_write_time(path, missing);
+  return missing ? std::nullopt : std::optional(time);
+}
+
 TEST_F(Train, KilledAtRandomStepsAndResumedEndsWithTheSameBitsSlow) {
-  const auto begin = std::chrono::steady_clock::now();
   ASSERT_EQ(run_attune(command("whole"), folder_.path()).status, 0);
-  const auto whole = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin);
+  const std::filesystem::path checkpoint = folder_.path() / "killed/checkpoints/last.safetensors";
   KeyedRandom random(5, "kills");
   int kills = 0;
   for (bool done = false; !done && kills < 60;) {
-    const auto share = static_cast<std::int64_t>(40 + random.below(50));  // percent of an undisturbed run
-    const std::chrono::milliseconds limit = whole * share / 100 + std::chrono::milliseconds(20 * kills);
-    done = run_attune(command("killed", {"--resume"}), folder_.path(), killed_after(limit)).status == 0;
+    // A moment after the run has come further than the one before it.
+    const auto former = written_at(checkpoint);
+    const std::chrono::milliseconds wait(random.below(30));
+    std::optional<std::chrono::steady_clock::time_point> seen;
+    const Ending ending{[&] {
+      if (!seen && written_at(checkpoint) != former) seen = std::chrono::steady_clock::now();
+      return seen && std::chrono::steady_clock::now() - *seen >= wait;
+    }};
+    done = run_attune(command("killed", {"--resume"}), folder_.path(), ending).status == 0;
     kills += done ? 0 : 1;
   }
   EXPECT_GT(kills, 0);
