@@ -49,6 +49,22 @@ TEST_P(FolderParity, TextFeatures) {
   EXPECT_LT(relative_error(encode_sentences(model, sentences), unit), 1e-5);
 }
 
+TEST_P(FolderParity, SharedBeginningsLeaveFeaturesAsTheyAre) {
+  const auto& [model, expected, sentences] = oracle;
+  const at::NoGradGuard frozen;
+  std::vector<std::string> many = sentences;
+  for (const char* name : {"dog", "cat on a mat", "owl", "a", "photo", "big dog", "o", "dog dog dog", "cat", "mat"}) {
+    for (const char* before : {"a photo of a ", "a big photo of the ", "the ", "", "a photo of a big "}) {
+      for (const char* behind : {".", " on a mat.", ""}) many.push_back(std::string(before) + name + behind);
+    }
+  }
+  const Tensor found = encode_sentences(model, many);
+  for (std::size_t i = 0; i < many.size(); ++i) {
+    const Tensor alone = model.text->encode(sentence_prompts(model, {many[i]}))[0][0];
+    EXPECT_LT(relative_error(found[static_cast<std::int64_t>(i)], alone / alone.norm()), 1e-5) << many[i];
+  }
+}
+
 TEST_P(FolderParity, ImageFeatures) {
   const auto& [model, expected, sentences] = oracle;
   const at::NoGradGuard frozen;
