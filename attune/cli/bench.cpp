@@ -33,7 +33,9 @@ std::string processor_name() {
 std::shared_ptr<const ClipModel> open_measured(const BenchOptions& options) {
   const bool image = options.question.asks("image_tower");
   if (!options.model.empty()) return open_model(options.common, options.model, true, image);
-  const LoadOptions load{.text = true, .image = image, .device = choose_device(options.common.device)};
+  const at::Device device = choose_device(options.common.device);
+  const LoadOptions load{
+      .image = image, .device = device, .products = choose_precision(options.common.precision, device)};
   return std::make_shared<const ClipModel>(random_model(vit_b16_config(), options.common.seed, load));
 }
 

@@ -14,16 +14,11 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// Every defined tensor of a call that may want a gradient: prefix and suffix first.
+/// Every tensor of a call that may want a gradient: prefix and suffix first.
 std::vector<Tensor*> tensors_of(Prompts& prompts, Tuning& tuning) {
   std::vector<Tensor*> tensors{&prompts.prefix, &prompts.suffix};
-  for (auto& block : tuning.blocks) {
-    tensors.push_back(&block.tokens);
-    for (auto* delta : {&block.q, &block.k, &block.v, &block.out, &block.qkv}) {
-      tensors.insert(tensors.end(), {&delta->down, &delta->up, &delta->singular});
-    }
-  }
-  std::erase_if(tensors, [](const Tensor* tensor) { return !tensor->defined(); });
+  const std::vector<Tensor*> tuned = tensors_of(tuning);
+  tensors.insert(tensors.end(), tuned.begin(), tuned.end());
   return tensors;
 }
 
@@ -84,7 +79,7 @@ struct Call : torch::CustomClassHolder {
 
 struct EncodeInParts : torch::autograd::Function<EncodeInParts> {
   static Tensor forward(AutogradContext* context, const c10::intrusive_ptr<Call>& call, std::int64_t kept_rows,
-                        at::TensorList inputs) {
+                        at::TensorList /*inputs*/) {
     context->saved_data["call"] = c10::IValue::make_capsule(call);
     const std::size_t count = call->parts.size();
     std::vector<bool> keep(count);
@@ -164,8 +159,7 @@ std::int64_t text_contexts(const Prompts& prompts, const Tuning& tuning) {
 }
 
 bool wants_gradients(Prompts prompts, Tuning tuning) {
-  const auto tensors = tensors_of(prompts, tuning);
-  return std::any_of(tensors.begin(), tensors.end(), [](const Tensor* tensor) { return tensor->requires_grad(); });
+  return wants_gradients(tensors_of(prompts, tuning));
 }
 
 std::vector<TextPart> divide_text(std::int64_t contexts, std::int64_t prefix, const std::vector<std::int64_t>& lengths,

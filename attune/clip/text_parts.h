@@ -26,7 +26,7 @@ std::vector<TextPart> divide_text(std::int64_t contexts, std::int64_t prefix, co
 Tensor encode_text_in_parts(const TextConfig& config, const TextWeights<FrozenLinear>& weights, const Prompts& prompts,
                             const Tuning& tuning, const std::vector<TextPart>& parts, std::int64_t kept_rows);
 
-/// Whether any tensor of a call asks for a gradient.
+/// Whether a gradient of any tensor of a call is computed.
 bool wants_gradients(Prompts prompts, Tuning tuning);
 
 /// The contexts of a call: the largest leading size of its prefix, suffix and tuning tokens.

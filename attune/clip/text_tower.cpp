@@ -240,8 +240,7 @@ Tensor by_class(const Layout& layout, const Tensor& features) {
 }
 
 template <class L>
-Tensor encode_rows(const TextConfig& config, const TextWeights<L>& weights, const Layout& layout,
-                   const Prompts& prompts, const Tuning& tuning) {
+Tensor encode_rows(const TextWeights<L>& weights, const Layout& layout, const Prompts& prompts, const Tuning& tuning) {
   const auto& [blocks, heads, activation] = weights.transformer;
   Tensor rows = first_rows(layout, prompts, weights.positions);
   for (std::size_t i = 0; i < blocks.size(); ++i) {
@@ -269,7 +268,7 @@ std::int64_t graph_bytes(const TextConfig& config) {
 template <class L>
 Tensor encode_text_at_once(const TextConfig& config, const TextWeights<L>& weights, const Prompts& prompts,
                            const Tuning& tuning) {
-  return encode_rows(config, weights, lay_out(config, prompts, tuning), prompts, tuning);
+  return encode_rows(weights, lay_out(config, prompts, tuning), prompts, tuning);
 }
 
 template <class L>
@@ -279,7 +278,7 @@ Tensor encode_text(const TextConfig& config, const TextWeights<L>& weights, cons
   check_tuning(tuning, weights.transformer.blocks.size(), config.width, "text tower");
   check_contexts(prompts, tuning);
   if constexpr (std::is_same_v<L, FrozenLinear>) {
-    const bool graph = at::GradMode::is_enabled() && wants_gradients(prompts, tuning);
+    const bool graph = wants_gradients(prompts, tuning);
     const std::int64_t contexts = text_contexts(prompts, tuning), prefix = prompts.prefix.size(1);
     const std::vector<std::int64_t> lengths = lengths_of(config, prompts);
     const std::int64_t rows = contexts * std::accumulate(lengths.begin(), lengths.end(), prefix);
@@ -325,6 +324,7 @@ Tensor pad_ids(const std::vector<std::vector<std::int64_t>>& sentences, std::int
 Prompts embed_sentences(const Tensor& table, const std::vector<std::vector<std::int64_t>>& sentences,
                         std::int64_t start, std::int64_t end) {
   std::vector<std::int64_t> ends;
+  ends.reserve(sentences.size());
   for (const auto& sentence : sentences) ends.push_back(static_cast<std::int64_t>(sentence.size()));
   return {embed_tokens(table, at::full({1, 1}, start, at::kLong)),
           embed_tokens(table, pad_ids(sentences, end).unsqueeze(0)), at::tensor(ends, at::kLong)};

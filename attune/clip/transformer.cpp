@@ -1,5 +1,7 @@
 #include "attune/clip/transformer.h"
 
+#include <algorithm>
+
 #include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -43,8 +45,25 @@ Tensor add_low_rank(const Tensor& output, const Tensor& input, const LowRank& de
 }
 
 const BlockTuning& tuning_of(const Tuning& tuning, std::size_t block) {
-  static const BlockTuning nothing;
-  return block < tuning.blocks.size() ? tuning.blocks[block] : nothing;
+  static const BlockTuning kNothing;
+  return block < tuning.blocks.size() ? tuning.blocks[block] : kNothing;
+}
+
+std::vector<Tensor*> tensors_of(Tuning& tuning) {
+  std::vector<Tensor*> tensors;
+  for (auto& block : tuning.blocks) {
+    tensors.push_back(&block.tokens);
+    for (auto* delta : {&block.q, &block.k, &block.v, &block.out, &block.qkv}) {
+      tensors.insert(tensors.end(), {&delta->down, &delta->up, &delta->singular});
+    }
+  }
+  std::erase_if(tensors, [](const Tensor* tensor) { return !tensor->defined(); });
+  return tensors;
+}
+
+bool wants_gradients(const std::vector<Tensor*>& tensors) {
+  return at::GradMode::is_enabled() &&
+         std::any_of(tensors.begin(), tensors.end(), [](const Tensor* tensor) { return tensor->requires_grad(); });
 }
 
 void check_tuning(const Tuning& tuning, std::size_t blocks, std::int64_t width, const char* tower) {

@@ -56,6 +56,11 @@ Tensor finish_block(const Block<L>& block, Activation activation, const Tensor& 
 /// The tuning of a block; an empty one where the list is shorter.
 const BlockTuning& tuning_of(const Tuning& tuning, std::size_t block);
 
+/// Every defined tensor of a tuning.
+std::vector<Tensor*> tensors_of(Tuning& tuning);
+/// Whether a gradient is computed here, and any of the tensors asks for one.
+bool wants_gradients(const std::vector<Tensor*>& tensors);
+
 /// Throws Error where a tuning has more entries than the tower has blocks, or tensors that do not fit its width.
 void check_tuning(const Tuning& tuning, std::size_t blocks, std::int64_t width, const char* tower);
 

@@ -1,7 +1,5 @@
 #include "attune/clip/vit.h"
 
-#include <algorithm>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -121,16 +119,10 @@ namespace {
 /// cache.
 constexpr std::int64_t kPicturesAtOnce = 4;
 
-bool wants_gradients(const Tensor& pixels, const Tuning& tuning) {
-  if (!at::GradMode::is_enabled()) return false;
-  const auto wants = [](const Tensor& tensor) { return tensor.defined() && tensor.requires_grad(); };
-  const auto delta_wants = [&](const LowRank& delta) {
-    return wants(delta.down) || wants(delta.up) || wants(delta.singular);
-  };
-  return wants(pixels) || std::any_of(tuning.blocks.begin(), tuning.blocks.end(), [&](const BlockTuning& block) {
-           return wants(block.tokens) || delta_wants(block.q) || delta_wants(block.k) || delta_wants(block.v) ||
-                  delta_wants(block.out) || delta_wants(block.qkv);
-         });
+bool any_wants_gradients(Tensor pixels, Tuning tuning) {
+  std::vector<Tensor*> tensors = tensors_of(tuning);
+  tensors.push_back(&pixels);
+  return wants_gradients(tensors);
 }
 
 /// The tuning of some pictures of a batch.
@@ -152,7 +144,7 @@ class FrozenVit : public ImageTower {
     const std::int64_t batch = pixels.size(0);
     const double operations = tower_operations(config_, batch * weights_.positions.size(0));
     const std::int64_t parts = std::min(batch, std::max(parallel_width(operations), batch / kPicturesAtOnce));
-    if (parts < 2 || !pixels.is_cpu() || wants_gradients(pixels, tuning)) {
+    if (parts < 2 || !pixels.is_cpu() || any_wants_gradients(pixels, tuning)) {
       return encode_vit(config_, weights_, pixels, tuning, local);
     }
     return encode_parts(pixels, tuning, local, parts);

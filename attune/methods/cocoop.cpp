@@ -98,10 +98,7 @@ class CoCoOp final : public Classifier {
 }  // namespace
 
 Method cocoop_method() {
-  Schema schema = ContextSettings::schema();
-  for (Key& key : schema) {
-    if (key.name == "context.init") key.otherwise = "a photo of a";
-  }
+  Schema schema = ContextSettings::schema("a photo of a");
   for (Key& key : OptimSettings::schema({{"epochs", 10}, {"batch_size", 1}})) schema.push_back(std::move(key));
   return {"cocoop", "CoCoOp: a context that depends on the image (Zhou et al. 2022)", std::move(schema),
           [](std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config,

@@ -39,6 +39,7 @@ struct Row {
 std::vector<Row> suffix_rows(const std::vector<std::int64_t>& name, const std::vector<std::int64_t>& rest,
                              std::int64_t first_context_row, std::int64_t context_rows) {
   std::vector<Row> rows;
+  rows.reserve(name.size() + static_cast<std::size_t>(context_rows) + rest.size());
   for (const std::int64_t id : name) rows.push_back({false, id});
   for (std::int64_t i = 0; i < context_rows; ++i) rows.push_back({true, first_context_row + i});
   for (const std::int64_t id : rest) rows.push_back({false, id});
@@ -54,10 +55,10 @@ NamePosition parse_name_position(std::string_view text) {
   throw UsageError(fmt::format("context.position: expected end, middle or front, found \"{}\"", text));
 }
 
-Schema ContextSettings::schema() {
+Schema ContextSettings::schema(const std::string& words) {
   return {
       {"context.length", 16, "learnable context tokens", {"TRAINER.COOP.N_CTX", "context"}},
-      {"context.init", "", "initial words, which set the length; empty: random", {"TRAINER.COOP.CTX_INIT"}},
+      {"context.init", words, "initial words, which set the length; empty: random", {"TRAINER.COOP.CTX_INIT"}},
       {"context.deviation", 0.02, "standard deviation of a random start"},
       {"context.class_specific", false, "a context of its own for every class", {"TRAINER.COOP.CSC"}},
       {"context.position",

@@ -21,7 +21,8 @@ struct ContextSettings {
   bool class_specific = false;
   NamePosition position = NamePosition::kEnd;
 
-  static Schema schema();
+  /// `words`: the default of context.init.
+  static Schema schema(const std::string& words = "");
   explicit ContextSettings(const Config& config);
 };
 

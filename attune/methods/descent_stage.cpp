@@ -17,6 +17,12 @@ class DescentStage final : public Stage {
   TensorMap state() const override { return descent_.state(); }
   void load_state(const TensorMap& state) override { descent_.load_state(state); }
 
+  std::int64_t domain() const override { return work_.domain; }
+  Tensor validation_logits(const Batch& batch) override {
+    const at::NoGradGuard no_gradients;
+    return work_.judged_by_logits ? work_.logits(batch) : Tensor();
+  }
+
   Losses step(BatchSource& batches) override {
     const Batch batch = batches.next();
     const Tensor logits = work_.logits(batch);

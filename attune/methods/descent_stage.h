@@ -19,6 +19,10 @@ struct DescentWork {
   std::function<Tensor(const Batch&)> logits;
   /// Called after every update.
   std::function<void()> updated;
+  /// The domain whose samples alone are learned from and validated on; negative: all.
+  std::int64_t domain = -1;
+  /// The best epoch is chosen by `logits`, not by the classifier's.
+  bool judged_by_logits = false;
 };
 
 /// The stage of CoOp and of many methods after it. It reports "loss" and "accuracy".

@@ -98,11 +98,6 @@ class Spg final : public Classifier {
   void load_state(const TensorMap& state) override;
   Stages stages(const TrainingData& data) override;
 
-  /// Logits [B, C] by one prompt [M, width], with gradients to it.
-  Tensor logits_of(const Tensor& prompt, const Batch& batch) const {
-    return cosine_logits(batch.image_features, model_->text->encode(prompts_(prompt)).squeeze(0), model_->logit_scale);
-  }
-
  private:
   friend class SpgGeneratorStage;
 
@@ -122,6 +117,7 @@ class Spg final : public Classifier {
     return discriminator;
   }
   Label& label_named(const std::string& domain);
+  std::unique_ptr<Stage> label_stage(const std::string& name, std::int64_t domain);
   void reuse_labels(const std::vector<DomainSamples>& domains);
   void report_labels() const;
 
@@ -135,40 +131,6 @@ class Spg final : public Classifier {
   ContextPrompts prompts_;
   PromptGenerator generator_;
   std::vector<Label> labels_;
-};
-
-/// CoOp on the samples of one domain.
-class SpgLabelStage final : public Stage {
- public:
-  SpgLabelStage(const Spg& learner, const OptimSettings& settings, const Label& label, std::int64_t domain)
-      : learner_(learner),
-        label_(label),
-        domain_(domain),
-        descent_(make_descent_stage({"label " + label.domain,
-                                     settings,
-                                     {{{{"label", label.value}}}},
-                                     [this](const Batch& batch) { return learner_.logits_of(label_.value, batch); },
-                                     [] {}})) {}
-
-  std::string name() const override { return descent_->name(); }
-  int epochs() const override { return descent_->epochs(); }
-  std::int64_t batch_size() const override { return descent_->batch_size(); }
-  void begin_epoch(int epoch) override { descent_->begin_epoch(epoch); }
-  double learning_rate() const override { return descent_->learning_rate(); }
-  TensorMap state() const override { return descent_->state(); }
-  void load_state(const TensorMap& state) override { descent_->load_state(state); }
-  std::int64_t domain() const override { return domain_; }
-  Losses step(BatchSource& batches) override { return descent_->step(batches); }
-  Tensor validation_logits(const Batch& batch) override {
-    const at::NoGradGuard no_gradients;
-    return learner_.logits_of(label_.value, batch);
-  }
-
- private:
-  const Spg& learner_;
-  Label label_;
-  std::int64_t domain_;
-  std::unique_ptr<Stage> descent_;
 };
 
 class SpgGeneratorStage final : public Stage {
@@ -299,6 +261,15 @@ Label& Spg::label_named(const std::string& domain) {
   return labels_.emplace_back(Label{domain, start_.detach().clone().requires_grad_(true)});
 }
 
+/// CoOp on the samples of one domain.
+std::unique_ptr<Stage> Spg::label_stage(const std::string& name, std::int64_t domain) {
+  const Tensor label = label_named(name).value;
+  const auto logits = [this, label](const Batch& batch) {
+    return cosine_logits(batch.image_features, model_->text->encode(prompts_(label)).squeeze(0), model_->logit_scale);
+  };
+  return make_descent_stage({"label " + name, label_settings_, {{{{"label", label}}}}, logits, [] {}, domain, true});
+}
+
 void Spg::reuse_labels(const std::vector<DomainSamples>& domains) {
   const AdapterInfo info = read_adapter_info(labels_from_);
   if (info.weight_hash != model_->weight_hash()) {
@@ -351,8 +322,7 @@ Stages Spg::stages(const TrainingData& data) {
     reuse_labels(sources);
   } else {
     for (std::size_t k = 0; k < sources.size(); ++k) {
-      stages.push_back(
-          std::make_unique<SpgLabelStage>(*this, label_settings_, label_named(sources[k].name), indices[k]));
+      stages.push_back(label_stage(sources[k].name, indices[k]));
     }
   }
   stages.push_back(std::make_unique<SpgGeneratorStage>(*this, data));

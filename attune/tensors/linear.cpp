@@ -25,24 +25,24 @@ using OneDnnSignature = Tensor(const Tensor&, const Tensor&, const std::optional
                                c10::List<std::optional<at::Scalar>>, std::optional<std::string_view>);
 
 bool onednn_exists() {
-  static const bool exists =
+  static const bool kExists =
       at::hasMKLDNN() && c10::Dispatcher::singleton().findSchema({"mkldnn::_linear_pointwise", ""}).has_value() &&
       c10::Dispatcher::singleton().findSchema({"mkldnn::_reorder_linear_weight", ""}).has_value();
-  return exists;
+  return kExists;
 }
 
 Tensor onednn_pack(const Tensor& weight, std::int64_t rows) {
-  static const auto reorder = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_reorder_linear_weight", "");
+  static const auto kReorder = c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_reorder_linear_weight", "");
   std::vector<c10::IValue> stack{weight, rows};
-  reorder.callBoxed(stack);
+  kReorder.callBoxed(stack);
   return stack[0].toTensor();
 }
 
 Tensor onednn_linear(const Tensor& input, const Tensor& packed, const Tensor& bias) {
-  static const auto linear =
+  static const auto kLinear =
       c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "").typed<OneDnnSignature>();
-  return linear.call(input, packed, optional_tensor(bias), "none", c10::List<std::optional<at::Scalar>>(),
-                     std::nullopt);
+  return kLinear.call(input, packed, optional_tensor(bias), "none", c10::List<std::optional<at::Scalar>>(),
+                      std::nullopt);
 }
 
 enum class Kernel { kDense, kPacked, kOneDnn };
@@ -58,11 +58,11 @@ bool has_avx512() {
 
 /// The one place that chooses. With AVX-512 oneDNN reaches nine tenths of the peak; below it, our own kernel is ahead.
 Kernel kernel_for(const Tensor& weight) {
-  static const bool wide = has_avx512();
+  static const bool kWide = has_avx512();
   if (!weight.is_cpu()) return Kernel::kDense;
-  if (weight.scalar_type() == at::kBFloat16) return wide && onednn_exists() ? Kernel::kOneDnn : Kernel::kDense;
+  if (weight.scalar_type() == at::kBFloat16) return kWide && onednn_exists() ? Kernel::kOneDnn : Kernel::kDense;
   if (weight.scalar_type() != at::kFloat) return Kernel::kDense;
-  if (PackedMatrix::supported() && !(wide && onednn_exists())) return Kernel::kPacked;
+  if (PackedMatrix::supported() && !(kWide && onednn_exists())) return Kernel::kPacked;
   return onednn_exists() ? Kernel::kOneDnn : Kernel::kDense;
 }
 
@@ -135,7 +135,7 @@ struct FrozenWeights {
   Tensor own_forward(const Tensor& input, Product& product) {
     auto shape = input.sizes().vec();
     shape.back() = weight.size(0);
-    const Tensor output = at::empty(shape, input.options());
+    Tensor output = at::empty(shape, input.options());
     ProductEnd end;
     if (bias.defined()) end.bias = bias.const_data_ptr<float>();
     const Tensor residual = product.residual.defined() ? product.residual.contiguous() : Tensor();
@@ -156,7 +156,7 @@ struct FrozenWeights {
     if (uses_own(dense)) {
       auto shape = dense.sizes().vec();
       shape.back() = weight.size(1);
-      const Tensor output = at::empty(shape, dense.options());
+      Tensor output = at::empty(shape, dense.options());
       own_product(dense, output.mutable_data_ptr<float>(), {},
                   before.defined() ? before.const_data_ptr<float>() : nullptr, true);
       return output;

@@ -214,11 +214,11 @@ std::int64_t block_rows(std::int64_t rows) {
 
 bool PackedMatrix::supported() {
 #if defined(__x86_64__)
-  static const bool exists = [] {
+  static const bool kSupported = [] {
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   }();
-  return exists;
+  return kSupported;
 #else
   return false;
 #endif
@@ -239,11 +239,7 @@ PackedMatrix::PackedMatrix(const Tensor& weight, bool transposed)
       transpose_rows(from + first * in_, in_, columns, packed);
     }
   };
-  if (parallel_width(static_cast<double>(panels_.numel())) > 1) {
-    in_parallel(panels, pack_panel);
-  } else {
-    for (std::int64_t panel = 0; panel < panels; ++panel) pack_panel(panel);
-  }
+  in_parallel(panels, static_cast<double>(panels_.numel()), pack_panel);
 }
 
 void PackedMatrix::multiply(const float* input, std::int64_t rows, float* output, const ProductEnd& end,
@@ -251,19 +247,19 @@ void PackedMatrix::multiply(const float* input, std::int64_t rows, float* output
   const auto* weights = panels_.const_data_ptr<float>();
   const std::int64_t panels = panels_.size(0);
   const auto compute = [&](const Share& share) {
-    static thread_local const AlignedBuffer packed(static_cast<std::size_t>(kBlockRows * kBlockInner));
+    static thread_local const AlignedBuffer kPacked(static_cast<std::size_t>(kBlockRows * kBlockInner));
     const std::int64_t step = block_rows(share.rows);
     for (std::int64_t row = share.row; row < share.row + share.rows; row += step) {
       const std::int64_t block = std::min(step, share.row + share.rows - row);
       for (std::int64_t k = 0; k < in_; k += kBlockInner) {
         const std::int64_t inner = std::min(kBlockInner, in_ - k);
         const std::int64_t offset = row * in_ + k;
-        pack_rows(input + offset, in_, block, inner, before == nullptr ? nullptr : before + offset, packed.data);
+        pack_rows(input + offset, in_, block, inner, before == nullptr ? nullptr : before + offset, kPacked.data);
         for (std::int64_t panel = share.panel; panel < share.panel + share.panels; ++panel) {
           const float* b = weights + (panel * in_ + k) * kTileColumns;
           const std::int64_t column = panel * kTileColumns, columns = std::min(kTileColumns, out_ - column);
           for (std::int64_t i = 0; i < block; i += kTileRows) {
-            do_tile(inner, packed.data + i * inner, b,
+            do_tile(inner, kPacked.data + i * inner, b,
                     {output + (row + i) * out_ + column, out_, std::min(kTileRows, block - i), columns, k == 0,
                      k + inner == in_, row + i, column},
                     end, out_);

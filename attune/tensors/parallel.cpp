@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <limits>
 #include <mutex>
 
 #include <ATen/Parallel.h>
 #include <ATen/ThreadLocalState.h>
 
 // The entry of the OpenMP runtime that LibTorch's own loops use: the same threads, whatever compiles this file.
+// NOLINTNEXTLINE(readability-identifier-naming): the runtime's own name
 extern "C" void GOMP_parallel(void (*)(void*), void*, unsigned, unsigned);
 
 namespace attune {
@@ -46,11 +48,17 @@ std::int64_t parallel_width() {
 
 std::int64_t parallel_width(double operations) {
   constexpr double kWorthAThread = 3e7;  // about half a millisecond
-  return std::clamp(static_cast<std::int64_t>(operations / kWorthAThread), std::int64_t{1}, parallel_width());
+  const std::int64_t threads = parallel_width();
+  if (operations >= kWorthAThread * static_cast<double>(threads)) return threads;
+  return std::max<std::int64_t>(1, static_cast<std::int64_t>(operations / kWorthAThread));
 }
 
 void in_parallel(std::int64_t count, const std::function<void(std::int64_t)>& part) {
-  const std::int64_t threads = std::min(count, parallel_width());
+  in_parallel(count, std::numeric_limits<double>::infinity(), part);
+}
+
+void in_parallel(std::int64_t count, double operations, const std::function<void(std::int64_t)>& part) {
+  const std::int64_t threads = std::min(count, parallel_width(operations));
   if (threads <= 1) {
     for (std::int64_t i = 0; i < count; ++i) part(i);
     return;

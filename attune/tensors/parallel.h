@@ -10,6 +10,8 @@ namespace attune {
 /// that are cut one by one need hundreds, which a busy machine makes slow. Gradient mode and the like are the
 /// caller's. Called inside a part it runs the parts one after the other. The first exception is thrown again.
 void in_parallel(std::int64_t count, const std::function<void(std::int64_t)>& part);
+/// The same for parts of together so many floating-point operations: on this thread alone where threads do not pay.
+void in_parallel(std::int64_t count, double operations, const std::function<void(std::int64_t)>& part);
 
 /// The threads that in_parallel uses at this place: 1 inside a part.
 std::int64_t parallel_width();

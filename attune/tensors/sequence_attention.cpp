@@ -122,21 +122,17 @@ void attend_head_backward(const Head<const float>& head, const Head<float>& grad
   }
 }
 
-/// Heads are divided only where the rows are worth it.
-void each_head(std::int64_t heads, const Tensor& fused, const std::vector<Sequence>& sequences,
-               const std::function<void(std::int64_t)>& work) {
-  const double operations = 4.0 * static_cast<double>(fused.numel() * longest(sequences));
-  if (parallel_width(operations) > 1) return in_parallel(heads, work);
-  for (std::int64_t head = 0; head < heads; ++head) work(head);
+double operations_of(const Tensor& fused, const std::vector<Sequence>& sequences) {
+  return 4.0 * static_cast<double>(fused.numel() * longest(sequences));
 }
 
 Tensor forward_of(const Tensor& fused, std::int64_t heads, const std::vector<Sequence>& sequences,
                   std::int64_t outputs) {
   const std::int64_t width = fused.size(1) / 3, size = width / heads;
-  const Tensor output = at::empty({outputs, width}, fused.options());
+  Tensor output = at::empty({outputs, width}, fused.options());
   const auto* rows = fused.const_data_ptr<float>();
   auto* mixed = output.mutable_data_ptr<float>();
-  each_head(heads, fused, sequences, [&](std::int64_t head) {
+  in_parallel(heads, operations_of(fused, sequences), [&](std::int64_t head) {
     attend_head({rows, width, size, head}, sequences, mixed + head * size, width);
   });
   return output;
@@ -167,7 +163,7 @@ struct AttendSequences : torch::autograd::Function<AttendSequences> {
     const auto* rows = fused.const_data_ptr<float>();
     const auto* mixed = dense.const_data_ptr<float>();
     auto* written = result.mutable_data_ptr<float>();
-    each_head(heads, fused, sequences, [&](std::int64_t head) {
+    in_parallel(heads, operations_of(fused, sequences), [&](std::int64_t head) {
       attend_head_backward({rows, width, size, head}, {written, width, size, head}, sequences, mixed + head * size,
                            width);
     });
