@@ -36,26 +36,18 @@ std::filesystem::path make_pictures(const std::filesystem::path& root) {
 
 class Train : public testing::Test {
  protected:
+  std::vector<std::string> train(const std::string& method, const std::string& out,
+                                 const std::vector<std::string>& more) const {
+    std::vector<std::string> words = {"train",  "--model",      kModel,
+                                      "--data", data_.string(), "--method",
+                                      method,   "--out",        (folder_.path() / out).string()};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
   std::vector<std::string> command(const std::string& out, const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> words = {"train",
-                                      "--model",
-                                      kModel,
-                                      "--data",
-                                      data_.string(),
-                                      "--method",
-                                      "coop",
-                                      "--shots",
-                                      "8",
-                                      "--set",
-                                      "epochs=6",
-                                      "--set",
-                                      "batch_size=4",
-                                      "--set",
-                                      "optim.lr=0.05",
-                                      "--threads",
-                                      "1",
-                                      "--out",
-                                      (folder_.path() / out).string()};
+    std::vector<std::string> words = train(
+        "coop", out,
+        {"--shots", "8", "--set", "epochs=6", "--set", "batch_size=4", "--set", "optim.lr=0.05", "--threads", "1"});
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
@@ -185,20 +177,9 @@ TEST_F(Train, PredictRemembersTheModelAndCachesOnlyManyPictures) {
 }
 
 TEST_F(Train, TheLinearProbeSearchesItsPenaltyOnValidation) {
-  const auto probe = [&](const std::string& out, const std::vector<std::string>& more) {
-    std::vector<std::string> words = {"train",
-                                      "--model",
-                                      kModel,
-                                      "--data",
-                                      data_.string(),
-                                      "--method",
-                                      "linear_probe:probe.search=true",
-                                      "--out",
-                                      (folder_.path() / out).string()};
-    words.insert(words.end(), more.begin(), more.end());
-    return run_attune(words, folder_.path());
-  };
-  const Finished run = probe("run", {"--shots", "4", "--no-augment", "--no-test", "--set", "probe.iterations=30"});
+  const Finished run = run_attune(train("linear_probe:probe.search=true", "run",
+                                        {"--shots", "4", "--no-augment", "--no-test", "--set", "probe.iterations=30"}),
+                                  folder_.path());
   ASSERT_EQ(run.status, 0) << run.err;
   const Json step = parse_json(read_lines(folder_.path() / "run" / "metrics.jsonl").at(0), "metrics");
   EXPECT_NE(step["c"].get<double>(), 0.316);

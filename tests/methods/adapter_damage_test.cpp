@@ -5,14 +5,14 @@
 #include "attune/base/files.h"
 #include "attune/methods/adapter.h"
 #include "tests/support/mutations.h"
+#include "tests/support/small_model.h"
 
 namespace attune {
 namespace {
 
 /// A good adapter, whose files are then replaced by damaged ones.
 struct DamagedAdapter : testing::Test {
-  const std::shared_ptr<const ClipModel> model =
-      std::make_shared<const ClipModel>(load_model(std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick"));
+  const std::shared_ptr<const ClipModel> model = small_model();
   const TemporaryFolder folder;
 
   void save(const std::string& name) {

@@ -4,6 +4,7 @@
 
 #include "attune/base/error.h"
 #include "attune/methods/zero_shot.h"
+#include "tests/support/small_model.h"
 
 namespace attune {
 namespace {
@@ -11,44 +12,13 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-std::shared_ptr<const ClipModel> model() {
-  static const auto loaded =
-      std::make_shared<const ClipModel>(load_model(std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick"));
-  return loaded;
-}
-
-std::unique_ptr<Classifier> make(const Method& method, const std::vector<std::string>& assignments,
-                                 const ClassNames& classes) {
-  Config config(method.schema);
-  for (const std::string& one : assignments) config.set(one, "test");
-  return method.make(model(), classes, config, 1);
-}
-
-class GivenBatches final : public BatchSource {
- public:
-  explicit GivenBatches(const TensorMap& data) : data_(data) {}
-  Batch next() override {
-    const Tensor index = data_.at("batches")[next_++];
-    return {data_.at("features").index_select(0, index), data_.at("labels").index_select(0, index), {}};
-  }
-
- private:
-  const TensorMap& data_;
-  std::int64_t next_ = 0;
-};
-
-Batch some_batch(std::int64_t count) {
-  KeyedRandom random(3, "features");
-  return {normal({count, model()->config.joint_width}, 0, 1, random), {}, {}};
-}
-
 TEST(CoCoOp, TwelveStepsFollowAnIndependentImplementationParity) {
   const std::string file = std::string(ATTUNE_TEST_DATA) + "/cocoop_parity.safetensors";
   const TensorMap data = load_tensors(file);
   const Json names = parse_json(SafetensorsFile(file).metadata().at("names"), "names");
-  const auto learner =
-      make(cocoop_method(), {"optim.lr=0.01", "optim.warmup=none", "optim.schedule=constant", "context.init=a b c d"},
-           {names.get<std::vector<std::string>>()});
+  const auto learner = make_small(
+      cocoop_method(), {"optim.lr=0.01", "optim.warmup=none", "optim.schedule=constant", "context.init=a b c d"},
+      {names.get<std::vector<std::string>>()});
   TensorMap start, final;
   for (const auto& [name, tensor] : data) {
     if (name.starts_with("start.")) start[name.substr(6)] = tensor;
@@ -58,7 +28,7 @@ TEST(CoCoOp, TwelveStepsFollowAnIndependentImplementationParity) {
   const auto stages = learner->stages({20, 1});
   ASSERT_EQ(stages.size(), 1u);
   stages[0]->begin_epoch(0);
-  GivenBatches batches(data);
+  GivenBatches batches(data.at("features"), data.at("labels"), data.at("batches"));
   for (int step = 0; step < 12; ++step) {
     const double expected = data.at("losses")[step].item<double>();
     EXPECT_NEAR(stages[0]->step(batches)[0].second, expected, 1e-4 * std::abs(expected)) << "step " << step;
@@ -70,19 +40,19 @@ TEST(CoCoOp, TwelveStepsFollowAnIndependentImplementationParity) {
 
 TEST(CoCoOp, WithoutItsMetaNetIsTheTemplateOfItsWords) {
   const ClassNames classes{{"dog", "cat on a mat", "owl"}};
-  const auto learner = make(cocoop_method(), {}, classes);
+  const auto learner = make_small(cocoop_method(), {}, classes);
   TensorMap state = learner->state();
   for (const auto& [name, tensor] : state) {
     if (name.starts_with("meta_net")) tensor.zero_();
   }
-  const Batch batch = some_batch(4);
-  const Tensor expected = make(zero_shot_method(), {"templates=a photo of a {}."}, classes)->logits(batch);
+  const Batch batch = small_batch(4);
+  const Tensor expected = make_small(zero_shot_method(), {"templates=a photo of a {}."}, classes)->logits(batch);
   EXPECT_LT((learner->logits(batch) - expected).abs().max().item<double>(), 1e-4);
 }
 
 TEST(CoCoOp, AnImagesLogitsDoNotDependOnItsNeighbours) {
-  const auto learner = make(cocoop_method(), {}, {{"dog", "cat on a mat", "owl"}});
-  const Batch all = some_batch(5);
+  const auto learner = make_small(cocoop_method(), {}, {{"dog", "cat on a mat", "owl"}});
+  const Batch all = small_batch(5);
   const Tensor together = learner->logits(all);
   for (std::int64_t i = 0; i < 5; ++i) {
     const Tensor alone = learner->logits({all.image_features.narrow(0, i, 1), {}, {}});
@@ -91,11 +61,11 @@ TEST(CoCoOp, AnImagesLogitsDoNotDependOnItsNeighbours) {
 }
 
 TEST(CoCoOp, NamesNewClassesAndRefusesOtherPlacesOfTheContext) {
-  const auto learner = make(cocoop_method(), {}, {{"dog", "cat"}});
+  const auto learner = make_small(cocoop_method(), {}, {{"dog", "cat"}});
   EXPECT_TRUE(learner->open_vocabulary());
   learner->set_classes({{"a", "b", "c"}});
-  EXPECT_EQ(learner->logits(some_batch(2)).size(1), 3);
-  EXPECT_THAT([] { make(cocoop_method(), {"context.position=front"}, {{"dog"}}); },
+  EXPECT_EQ(learner->logits(small_batch(2)).size(1), 3);
+  EXPECT_THAT([] { make_small(cocoop_method(), {"context.position=front"}, {{"dog"}}); },
               ThrowsMessage<UsageError>(HasSubstr("cocoop")));
 }
 

@@ -5,6 +5,7 @@
 #include "attune/base/error.h"
 #include "attune/methods/context.h"
 #include "attune/methods/zero_shot.h"
+#include "tests/support/small_model.h"
 
 namespace attune {
 namespace {
@@ -12,47 +13,19 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-const std::string kModel = std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick";
 const std::vector<std::string> kNames = {"dog", "cat on a mat", "big photo", "owl"};
-
-std::shared_ptr<const ClipModel> model() {
-  static const auto loaded = std::make_shared<const ClipModel>(load_model(kModel));
-  return loaded;
-}
 
 std::unique_ptr<Classifier> make(const Method& method, const std::vector<std::string>& assignments,
                                  const ClassNames& classes = {kNames}) {
-  Config config(method.schema);
-  for (const std::string& one : assignments) config.set(one, "test");
-  return method.make(model(), classes, config, 1);
+  return make_small(method, assignments, classes);
 }
-
-Batch some_batch(std::int64_t count) {
-  KeyedRandom random(3, "features");
-  return {normal({count, model()->config.joint_width}, 0, 1, random), {}, {}};
-}
-
-/// Hands out the same batches in turn.
-class GivenBatches final : public BatchSource {
- public:
-  GivenBatches(Tensor features, Tensor labels, Tensor batches)
-      : features_(std::move(features)), labels_(std::move(labels)), batches_(std::move(batches)) {}
-  Batch next() override {
-    const Tensor index = batches_[next_++];
-    return {features_.index_select(0, index), labels_.index_select(0, index), {}};
-  }
-
- private:
-  Tensor features_, labels_, batches_;
-  std::int64_t next_ = 0;
-};
 
 double largest_difference(const Tensor& left, const Tensor& right) {
   return (left - right).abs().max().item<double>();
 }
 
 TEST(CoOp, WithWordsAsContextEqualsZeroShotWithTheSameTemplate) {
-  const Batch batch = some_batch(7);
+  const Batch batch = small_batch(7);
   const Tensor expected = make(zero_shot_method(), {"templates=a photo of a {}."})->logits(batch);
   const Tensor found = make(coop_method(), {"context.init=a photo of a"})->logits(batch);
   EXPECT_LT(largest_difference(expected, found), 1e-4);
@@ -60,14 +33,14 @@ TEST(CoOp, WithWordsAsContextEqualsZeroShotWithTheSameTemplate) {
 
 TEST(CoOp, EncodesTheFullStopWithTheName) {
   const ClassNames names{{"kite (bird of prey)", "owl!", "dog"}};
-  const Batch batch = some_batch(3);
+  const Batch batch = small_batch(3);
   const Tensor expected = make(zero_shot_method(), {"templates=a photo of a {}."}, names)->logits(batch);
   const Tensor found = make(coop_method(), {"context.init=a photo of a"}, names)->logits(batch);
   EXPECT_LT(largest_difference(expected, found), 1e-4);
 }
 
 TEST(CoOp, PutsTheNameWhereThePositionSays) {
-  const Batch batch = some_batch(5);
+  const Batch batch = small_batch(5);
   const auto expect_equal = [&](const std::string& position, const std::string& sentence, const std::string& specific) {
     const Tensor expected = make(zero_shot_method(), {"templates='" + sentence + "'"})->logits(batch);
     const Tensor found = make(coop_method(), {"context.init=a b c d", "context.position=" + position,
@@ -104,7 +77,7 @@ TEST(CoOp, NamesNewClassesUnlessItsContextBelongsToClasses) {
   const auto shared = make(coop_method(), {});
   EXPECT_TRUE(shared->open_vocabulary());
   shared->set_classes({{"a", "b", "c", "d", "e", "f"}});
-  EXPECT_EQ(shared->logits(some_batch(2)).size(1), 6);
+  EXPECT_EQ(shared->logits(small_batch(2)).size(1), 6);
 
   const auto specific = make(coop_method(), {"context.class_specific=true"});
   EXPECT_FALSE(specific->open_vocabulary());

@@ -6,6 +6,7 @@
 
 #include "attune/base/error.h"
 #include "attune/optim/lbfgs.h"
+#include "tests/support/small_model.h"
 
 namespace attune {
 namespace {
@@ -13,15 +14,10 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-const std::string kModel = std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick";
 const ClassNames kClasses{{"dog", "cat", "owl", "fox", "bee"}};
 
 std::unique_ptr<Classifier> make(const std::vector<std::string>& assignments) {
-  static const auto model = std::make_shared<const ClipModel>(load_model(kModel));
-  const Method method = linear_probe_method();
-  Config config(method.schema);
-  for (const std::string& one : assignments) config.set(one, "test");
-  return method.make(model, kClasses, config, 1);
+  return make_small(linear_probe_method(), assignments, kClasses);
 }
 
 const TensorMap& stored() {

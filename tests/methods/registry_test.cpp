@@ -5,6 +5,7 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/methods/adapter.h"
+#include "tests/support/small_model.h"
 
 namespace attune {
 namespace {
@@ -12,8 +13,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-const std::string kModel = std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick";
 
 TEST(Registry, NamesTheNearestMethod) {
   EXPECT_THAT([] { find_method("cop"); }, ThrowsMessage<UsageError>(HasSubstr("did you mean \"coop\"")));
@@ -30,7 +29,7 @@ TEST(Registry, SplitsAChoiceIntoAssignments) {
 
 TEST(Adapter, ComesBackAsItWasSaved) {
   const TemporaryFolder folder;
-  const auto model = std::make_shared<const ClipModel>(load_model(kModel));
+  const auto model = std::make_shared<const ClipModel>(load_model(kSmallModel));
   const Method& coop = find_method("coop");
   const Config config(coop.schema);
   const ClassNames classes{{"dog", "owl"}};
@@ -48,7 +47,7 @@ TEST(Adapter, ComesBackAsItWasSaved) {
 
 TEST(Adapter, IsRefusedOnAnotherBaseModel) {
   const TemporaryFolder folder;
-  const auto model = std::make_shared<const ClipModel>(load_model(kModel));
+  const auto model = std::make_shared<const ClipModel>(load_model(kSmallModel));
   const Method& coop = find_method("coop");
   const Config config(coop.schema);
   const auto learner = coop.make(model, {{"dog"}}, config, 7);

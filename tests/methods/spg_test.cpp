@@ -8,6 +8,7 @@
 #include "attune/methods/adapter.h"
 #include "attune/methods/generator.h"
 #include "attune/methods/zero_shot.h"
+#include "tests/support/small_model.h"
 
 namespace attune {
 namespace {
@@ -16,13 +17,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-const std::string kModel = std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick";
 constexpr std::int64_t kSamples = 24;
-
-std::shared_ptr<const ClipModel> model() {
-  static const auto loaded = std::make_shared<const ClipModel>(load_model(kModel));
-  return loaded;
-}
 
 Config configured(const std::vector<std::string>& assignments) {
   Config config(spg_method().schema);
@@ -32,7 +27,7 @@ Config configured(const std::vector<std::string>& assignments) {
 }
 
 std::unique_ptr<Classifier> make(const std::vector<std::string>& assignments = {}) {
-  return spg_method().make(model(), {{"dog", "cat on a mat", "owl"}}, configured(assignments), 1);
+  return spg_method().make(small_model(), {{"dog", "cat on a mat", "owl"}}, configured(assignments), 1);
 }
 
 TrainingData training_data() {
@@ -44,7 +39,7 @@ class Samples final : public BatchSource {
  public:
   explicit Samples(std::int64_t domain) : domain_(domain) {
     KeyedRandom random(3, "features");
-    features_ = normal({kSamples, model()->config.joint_width}, 0, 1, random);
+    features_ = normal({kSamples, small_model()->config.joint_width}, 0, 1, random);
   }
 
   Batch next() override {
@@ -86,7 +81,7 @@ void train(const Stages& stages) {
 
 Batch some_batch(std::int64_t count) {
   KeyedRandom random(4, "features");
-  Batch batch{normal({count, model()->config.joint_width}, 0, 1, random), {}, {}};
+  Batch batch{normal({count, small_model()->config.joint_width}, 0, 1, random), {}, {}};
   for (std::int64_t i = 0; i < count; ++i) batch.samples.push_back(40 + i);
   return batch;
 }
@@ -135,7 +130,7 @@ TEST(Spg, ALabelStartsAsTheWordsAndIsJudgedByItself) {
   const auto learner = make();
   const Stages stages = learner->stages(training_data());
   const auto words =
-      zero_shot_method().make(model(), {{"dog", "cat on a mat", "owl"}}, Config(zero_shot_method().schema), 1);
+      zero_shot_method().make(small_model(), {{"dog", "cat on a mat", "owl"}}, Config(zero_shot_method().schema), 1);
   const Batch batch = some_batch(5);
   EXPECT_LT((stages[0]->validation_logits(batch) - words->logits(batch)).abs().max().item<double>(), 1e-4);
   EXPECT_FALSE(stages[2]->validation_logits(batch).defined());
@@ -224,8 +219,8 @@ TEST(Spg, AnAdapterKeepsItsLabelsAndAnotherRunReusesThem) {
                  *learner);
     return "labels.from=" + (folder.path() / name).string();
   };
-  const std::string from = save("adapter", model()->weight_hash());
-  const auto loaded = load_adapter(folder.path() / "adapter", model());
+  const std::string from = save("adapter", small_model()->weight_hash());
+  const auto loaded = load_adapter(folder.path() / "adapter", small_model());
   EXPECT_TRUE(loaded->logits(some_batch(4)).equal(learner->logits(some_batch(4))));
 
   const auto again = make({from});

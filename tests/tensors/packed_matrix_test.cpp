@@ -34,7 +34,7 @@ struct Product {
 class PackedMatrixTest : public testing::TestWithParam<std::tuple<std::int64_t, std::int64_t, std::int64_t>> {
  protected:
   void SetUp() override {
-    if (!PackedMatrix::supported()) GTEST_SKIP() << "this processor has no AVX2";
+    if (!PackedMatrix::supported()) GTEST_SKIP() << "this processor has no AVX2 with FMA";
   }
   Product product() const { return {std::get<0>(GetParam()), std::get<1>(GetParam()), std::get<2>(GetParam())}; }
 };

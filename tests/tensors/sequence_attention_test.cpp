@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "attune/tensors/layers.h"
+#include "attune/tensors/packed_matrix.h"
 
 namespace attune {
 namespace {
@@ -29,7 +30,8 @@ Tensor expected_of(const Tensor& fused, const std::vector<Sequence>& sequences) 
 
 struct SequenceAttention : testing::Test {
   void SetUp() override {
-    if (!attends_sequences(draw(1), kHeads)) GTEST_SKIP() << "this processor has no AVX2";
+    if (!PackedMatrix::supported()) GTEST_SKIP() << "this processor has no AVX2 with FMA";
+    ASSERT_TRUE(attends_sequences(draw(1), kHeads));
   }
   // Two prefixes of 4 rows with causal attention of their own, and sequences of 1 to 3 rows behind them.
   std::vector<Sequence> all{{0, 4, 0, 0, 0, 0},   {4, 4, 0, 0, 0, 4},   {8, 3, 0, 4, 0, 8},

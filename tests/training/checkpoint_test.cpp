@@ -1,9 +1,10 @@
+#include "attune/training/checkpoint.h"
+
 #include <fstream>
 
 #include <gmock/gmock.h>
 
 #include "attune/base/files.h"
-#include "attune/training/checkpoint.h"
 #include "attune/training/pretrain_run.h"
 #include "tests/support/error_of.h"
 #include "tests/support/mutations.h"
@@ -12,6 +13,7 @@ namespace attune {
 namespace {
 
 using testing::HasSubstr;
+using testing::ThrowsMessage;
 
 Checkpoint example() {
   Checkpoint saved;
@@ -20,11 +22,31 @@ Checkpoint example() {
   saved.step = 7;
   saved.total_steps = 99;
   saved.log_bytes = 12345;
+  saved.best_epoch = 2;
+  saved.best_accuracy = 0.1 + 0.2;
   saved.sums = {{"loss", 1.0 / 3.0}, {"accuracy", 0.7}};
   saved.fingerprint = "abc";
   saved.learner = {{"context", at::full({2, 3}, 0.5)}};
   saved.stage_state = {{"context.momentum", at::full({2, 3}, 0.25)}};
   return saved;
+}
+
+TEST(Checkpoint, ComesBackWithEveryNumber) {
+  const TemporaryFolder folder;
+  const Checkpoint saved = example();
+  save_checkpoint(folder.path() / "c.safetensors", saved);
+  const Checkpoint found = load_checkpoint(folder.path() / "c.safetensors");
+  EXPECT_EQ(found.step, 7);
+  EXPECT_EQ(found.total_steps, 99);
+  EXPECT_EQ(found.log_bytes, 12345u);
+  EXPECT_EQ(found.best_accuracy, 0.1 + 0.2);
+  EXPECT_EQ(found.sums, saved.sums);
+  EXPECT_TRUE(found.learner.at("context").equal(saved.learner.at("context")));
+  EXPECT_TRUE(found.stage_state.at("context.momentum").equal(saved.stage_state.at("context.momentum")));
+  EXPECT_TRUE(found.best.empty());
+  save_tensors(folder.path() / "other.safetensors", {{"x", at::zeros({1})}});
+  EXPECT_THAT([&] { load_checkpoint(folder.path() / "other.safetensors"); },
+              ThrowsMessage<Error>(HasSubstr("checkpoint")));
 }
 
 void expect_a_place_in_a_run(const Checkpoint& read) {

@@ -7,6 +7,7 @@
 #include "attune/images/encode.h"
 #include "attune/methods/registry.h"
 #include "attune/training/trainer.h"
+#include "tests/support/small_model.h"
 
 namespace attune {
 namespace {
@@ -14,13 +15,6 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-const std::string kModel = std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick";
-
-std::shared_ptr<const ClipModel> model() {
-  static const auto loaded = std::make_shared<const ClipModel>(load_model(kModel));
-  return loaded;
-}
 
 /// A learner of nothing, for stages that only look at what they are given.
 class Nothing final : public Classifier {
@@ -83,7 +77,7 @@ class DomainStages : public testing::Test {
     }
   }
 
-  Inputs inputs(const std::vector<Sample>& samples) const { return {model(), dataset_, samples, {}}; }
+  Inputs inputs(const std::vector<Sample>& samples) const { return {small_model(), dataset_, samples, {}}; }
 
   static TrainSettings settings(const std::string& selection) {
     Config config(TrainSettings::schema());
@@ -193,7 +187,7 @@ TEST_F(DomainStages, SpgKilledInEveryStageAndResumedEndsWithTheSameBits) {
     own.resume = true;
     own.checkpoint_interval = std::chrono::seconds(0);
     own.progress = &killer;
-    const auto classifier = spg.make(model(), {dataset_.classes}, config, 1);
+    const auto classifier = spg.make(small_model(), {dataset_.classes}, config, 1);
     train(*classifier, classifier->stages(training_data(training, &validation, 1)), training, &validation,
           settings("validation"), own);
     TensorMap state;

@@ -11,19 +11,13 @@
 #include "attune/methods/registry.h"
 #include "attune/tensors/device.h"
 #include "attune/training/checkpoint.h"
+#include "tests/support/small_model.h"
 
 namespace attune {
 namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-const std::string kModel = std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick";
-
-std::shared_ptr<const ClipModel> model() {
-  static const auto loaded = std::make_shared<const ClipModel>(load_model(kModel));
-  return loaded;
-}
 
 /// Two classes of ten pictures.
 class Trainer : public testing::Test {
@@ -50,7 +44,7 @@ class Trainer : public testing::Test {
     InputOptions options;
     options.skip_broken = skip_broken;
     if (!cache.empty()) options.cache = folder_.path() / cache;
-    return {model(), dataset_, dataset_.train, options};
+    return {small_model(), dataset_, dataset_.train, options};
   }
 
   std::unique_ptr<Classifier> learner(const std::string& epochs = "4") {
@@ -59,7 +53,7 @@ class Trainer : public testing::Test {
     config.set("epochs", Json(std::stoi(epochs)), "test");
     config.set("batch_size", Json(4), "test");
     config.set("optim.lr", Json(0.05), "test");
-    return coop.make(model(), {dataset_.classes}, config, 1);
+    return coop.make(small_model(), {dataset_.classes}, config, 1);
   }
 
   TrainSettings settings(const std::vector<std::string>& assignments = {}) {
@@ -112,7 +106,7 @@ TEST_F(Trainer, FeaturesAreTheSameBitsForAnyNumberOfThreads) {
     set_threads(threads);
     InputOptions options;
     options.loader_threads = loader_threads;
-    Inputs inputs(model(), dataset_, many, options);
+    Inputs inputs(small_model(), dataset_, many, options);
     const Tensor found = inputs.features(1).clone();
     EXPECT_EQ(inputs.computed(), 100);
     EXPECT_EQ(at::get_num_threads(), threads);
@@ -134,7 +128,7 @@ TEST_F(Trainer, ABrokenPictureIsAnErrorThatNamesItWhileOthersAreEncodedBesideIt)
   set_threads(2);
   InputOptions options;
   options.loader_threads = 2;
-  Inputs inputs(model(), dataset_, many, options);
+  Inputs inputs(small_model(), dataset_, many, options);
   EXPECT_THAT([&] { inputs.features(0); }, ThrowsMessage<Error>(HasSubstr("5.png")));
   EXPECT_EQ(at::get_num_threads(), 2);
   set_threads(1);
@@ -201,35 +195,6 @@ TEST_F(Trainer, RefusesACheckpointOfAnotherRun) {
   other.fingerprint = "g";
   EXPECT_THAT([&] { learn(*classifier, training, nullptr, settings(), other); },
               ThrowsMessage<UsageError>(HasSubstr("another configuration")));
-}
-
-TEST(Checkpoint, ComesBackWithEveryNumber) {
-  const TemporaryFolder folder;
-  Checkpoint saved;
-  saved.stage = 1;
-  saved.epoch = 3;
-  saved.step = 7;
-  saved.total_steps = 99;
-  saved.log_bytes = 12345;
-  saved.best_epoch = 2;
-  saved.best_accuracy = 0.1 + 0.2;
-  saved.sums = {{"loss", 1.0 / 3.0}, {"accuracy", 0.7}};
-  saved.fingerprint = "abc";
-  saved.learner = {{"context", at::full({2, 3}, 0.5)}};
-  saved.stage_state = {{"context.momentum", at::full({2, 3}, 0.25)}};
-  save_checkpoint(folder.path() / "c.safetensors", saved);
-  const Checkpoint found = load_checkpoint(folder.path() / "c.safetensors");
-  EXPECT_EQ(found.step, 7);
-  EXPECT_EQ(found.total_steps, 99);
-  EXPECT_EQ(found.log_bytes, 12345u);
-  EXPECT_EQ(found.best_accuracy, 0.1 + 0.2);
-  EXPECT_EQ(found.sums, saved.sums);
-  EXPECT_TRUE(found.learner.at("context").equal(saved.learner.at("context")));
-  EXPECT_TRUE(found.stage_state.at("context.momentum").equal(saved.stage_state.at("context.momentum")));
-  EXPECT_TRUE(found.best.empty());
-  save_tensors(folder.path() / "other.safetensors", {{"x", at::zeros({1})}});
-  EXPECT_THAT([&] { load_checkpoint(folder.path() / "other.safetensors"); },
-              ThrowsMessage<Error>(HasSubstr("checkpoint")));
 }
 
 TEST(ViewPlan, DrawsCachedViewsByKeyAndFreshOnesByEpoch) {
