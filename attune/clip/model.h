@@ -63,6 +63,8 @@ class ImageTower {
  public:
   virtual ~ImageTower() = default;
   virtual const VisionConfig& config() const = 0;
+  /// Features of a picture: the global one and one a cell.
+  virtual std::int64_t rows() const = 0;
   /// pixels [B, 3, size, size] -> features. Gradients reach the pixels and the tuning's tensors where they ask for it.
   virtual ImageFeatures encode(const Tensor& pixels, const Tuning& tuning = {}, bool local = false) const = 0;
 };

@@ -113,6 +113,7 @@ class ResNet : public ImageTower {
   }
 
   const VisionConfig& config() const override { return config_; }
+  std::int64_t rows() const override { return pool_.positions.size(0); }
 
   ImageFeatures encode(const Tensor& pixels, const Tuning& tuning, bool local) const override {
     check_pixels(config_, pixels);

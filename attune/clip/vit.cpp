@@ -138,6 +138,7 @@ class FrozenVit : public ImageTower {
   FrozenVit(const VisionConfig& config, VitWeights<FrozenLinear> weights)
       : config_(config), weights_(std::move(weights)) {}
   const VisionConfig& config() const override { return config_; }
+  std::int64_t rows() const override { return weights_.positions.size(0); }
 
   ImageFeatures encode(const Tensor& pixels, const Tuning& tuning, bool local) const override {
     check_pixels(config_, pixels);

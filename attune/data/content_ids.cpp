@@ -58,6 +58,10 @@ std::map<std::string, ContentIds::Known> ContentIds::load(const std::filesystem:
   return known;
 }
 
+ContentId content_id(const std::filesystem::path& path) {
+  return bytes_of(sha256_of_file(path));
+}
+
 ContentId ContentIds::id_of(const std::filesystem::path& path) {
   return bytes_of(hash_of(path));
 }

@@ -12,6 +12,9 @@ namespace attune {
 /// SHA-256 of a file's bytes: what a cached feature belongs to, wherever the file lies and whatever its name is.
 using ContentId = std::array<std::uint8_t, 32>;
 
+/// Reads the file. Throws Error that names it.
+ContentId content_id(const std::filesystem::path& path);
+
 /// Content ids, remembered on disk by (path, size, time of change, inode) so that an unchanged file is read only once.
 /// A file changed within the last two seconds is not remembered: a later change could carry the same time. Safe to use
 /// from several threads; of two processes that flush at once one may lose what it remembered, never more.

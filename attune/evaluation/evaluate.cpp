@@ -13,8 +13,6 @@
 namespace attune {
 namespace {
 
-constexpr std::int64_t kSamplesAtOnce = 4096;
-
 bool tells_concepts(const std::vector<Sample>& samples) {
   return std::any_of(samples.begin(), samples.end(), [](const Sample& sample) { return sample.held_out; });
 }
@@ -32,14 +30,14 @@ std::vector<Sample> gallery_samples(const Dataset& dataset, const std::vector<st
 }  // namespace
 
 Tensor scores_of(Classifier& classifier, Inputs& inputs) {
-  const Tensor& features = inputs.features(0);
+  const Needs needs = classifier.needs();
+  const std::int64_t at_once = Inputs::samples_at_once(needs);
   std::vector<Tensor> parts;
-  for (std::int64_t first = 0; first < inputs.size(); first += kSamplesAtOnce) {
-    const std::int64_t count = std::min(kSamplesAtOnce, inputs.size() - first);
-    Batch batch{features.narrow(0, first, count), {}, {}};
-    batch.samples.resize(static_cast<std::size_t>(count));
-    std::iota(batch.samples.begin(), batch.samples.end(), first);
-    parts.push_back(classifier.logits(batch).to(at::kCPU));
+  for (std::int64_t first = 0; first < inputs.size(); first += at_once) {
+    std::vector<std::int64_t> samples(static_cast<std::size_t>(std::min(at_once, inputs.size() - first)));
+    std::iota(samples.begin(), samples.end(), first);
+    const std::vector<std::int64_t> centre(samples.size(), 0);
+    parts.push_back(classifier.logits(inputs.batch(samples, centre, needs)).to(at::kCPU));
   }
   return at::cat(parts);
 }

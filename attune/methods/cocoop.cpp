@@ -52,8 +52,10 @@ class CoCoOp final : public Classifier {
     ParameterGroup group;
     for (const auto& [name, tensor] : learned()) group.parameters.push_back({name, tensor});
     std::vector<std::unique_ptr<Stage>> stages;
-    stages.push_back(make_descent_stage(
-        {"cocoop", optim_settings_, {group}, [this](const Batch& batch) { return training_logits(batch); }, [] {}}));
+    const auto objective = [this](const Batch& batch, std::int64_t) {
+      return cross_entropy(training_logits(batch), batch.labels);
+    };
+    stages.push_back(make_descent_stage({"cocoop", optim_settings_, {group}, objective}));
     return stages;
   }
 

@@ -64,14 +64,14 @@ class CoOp final : public Classifier {
 
 std::vector<std::unique_ptr<Stage>> CoOp::stages(const TrainingData&) {
   std::vector<std::unique_ptr<Stage>> stages;
-  stages.push_back(make_descent_stage({"coop",
-                                       optim_settings_,
-                                       {{{{"context", context_}}}},
-                                       [this](const Batch& batch) {
-                                         return cosine_logits(batch.image_features, class_features(),
-                                                              model_->logit_scale);
-                                       },
-                                       [this] { class_features_.reset(); }}));
+  stages.push_back(make_descent_stage(
+      {"coop",
+       optim_settings_,
+       {{{{"context", context_}}}},
+       [this](const Batch& batch, std::int64_t) {
+         return cross_entropy(cosine_logits(batch.image_features, class_features(), model_->logit_scale), batch.labels);
+       },
+       [this] { class_features_.reset(); }}));
   return stages;
 }
 

@@ -20,17 +20,19 @@ class DescentStage final : public Stage {
   std::int64_t domain() const override { return work_.domain; }
   Tensor validation_logits(const Batch& batch) override {
     const at::NoGradGuard no_gradients;
-    return work_.judged_by_logits ? work_.logits(batch) : Tensor();
+    return work_.judged_by ? work_.judged_by(batch) : Tensor();
   }
 
   Losses step(BatchSource& batches) override {
     const Batch batch = batches.next();
-    const Tensor logits = work_.logits(batch);
-    const Tensor loss = at::cross_entropy_loss(logits, batch.labels);
-    descent_.step(loss);
+    const Objective objective = work_.objective(batch, descent_.steps());
+    descent_.step(objective.loss);
     work_.updated();
-    const double accuracy = logits.detach().argmax(1).eq(batch.labels).to(at::kDouble).mean().item<double>();
-    return {{"loss", loss.item<double>()}, {"accuracy", accuracy}};
+    const Tensor answers = objective.logits.detach().argmax(1);
+    const double accuracy = answers.eq(batch.labels.to(answers.device())).to(at::kDouble).mean().item<double>();
+    Losses losses = {{"loss", objective.loss.item<double>()}, {"accuracy", accuracy}};
+    losses.insert(losses.end(), objective.terms.begin(), objective.terms.end());
+    return losses;
   }
 
  private:
@@ -39,6 +41,10 @@ class DescentStage final : public Stage {
 };
 
 }  // namespace
+
+Objective cross_entropy(const Tensor& logits, const Tensor& labels) {
+  return {at::cross_entropy_loss(logits, labels.to(logits.device())), logits};
+}
 
 std::unique_ptr<Stage> make_descent_stage(DescentWork work) {
   return std::make_unique<DescentStage>(std::move(work));

@@ -10,19 +10,29 @@
 
 namespace attune {
 
+/// The loss of a training batch, with gradients to the parameters, and what is reported of it.
+struct Objective {
+  Tensor loss;        // scalar
+  Tensor logits;      // [B, C], of the reported accuracy
+  Losses terms = {};  // of the loss, where it has several
+};
+
+/// The loss of most methods.
+Objective cross_entropy(const Tensor& logits, const Tensor& labels);
+
 /// What a stage that descends on one loss with one optimiser works on.
 struct DescentWork {
   std::string name;
   OptimSettings settings;
   std::vector<ParameterGroup> parameters;
-  /// Logits [B, C] of a training batch with gradients to the parameters; the loss is their cross-entropy.
-  std::function<Tensor(const Batch&)> logits;
+  /// The number of steps done so far keys what is random in a step.
+  std::function<Objective(const Batch&, std::int64_t step)> objective;
   /// Called after every update.
-  std::function<void()> updated;
+  std::function<void()> updated = [] {};
   /// The domain whose samples alone are learned from and validated on; negative: all.
   std::int64_t domain = -1;
-  /// The best epoch is chosen by `logits`, not by the classifier's.
-  bool judged_by_logits = false;
+  /// Logits [B, C] by which the best epoch is chosen; null: the classifier's.
+  std::function<Tensor(const Batch&)> judged_by = nullptr;
 };
 
 /// The stage of CoOp and of many methods after it. It reports "loss" and "accuracy".

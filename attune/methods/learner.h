@@ -12,12 +12,25 @@
 
 namespace attune {
 
-/// What one call of a method sees.
+/// What a method wants to see of a picture.
+struct Needs {
+  bool features = true;         // global features of the frozen image tower
+  bool local_features = false;  // features of the frozen image tower's cells
+  bool pixels = false;          // the preprocessed picture: the method runs the image tower itself
+  bool content_keys = false;    // for noise that belongs to a picture, whatever list it stands in
+};
+
+/// What one call of a method sees: of the pictures what its needs() say, the rest is undefined.
 struct Batch {
-  Tensor image_features;              // [B, d], frozen, not normalised
-  Tensor labels;                      // [B] int64; undefined in prediction
-  std::vector<std::int64_t> samples;  // indices of the samples, for noise keyed by sample
-  Tensor domains = {};                // [B] int64; undefined where the data set has none
+  Tensor image_features;                    // [B, d], frozen, not normalised
+  Tensor labels;                            // [B] int64; undefined in prediction
+  std::vector<std::int64_t> samples;        // indices of the samples
+  Tensor domains = {};                      // [B] int64; undefined where the data set has none
+  Tensor local_features = {};               // [B, cells, d] in the joint space, frozen, not normalised
+  Tensor pixels = {};                       // [B, 3, size, size]
+  std::vector<std::uint64_t> content = {};  // [B], the first bytes of the hashes of the pictures' files
+
+  std::int64_t size() const { return pixels.defined() ? pixels.size(0) : image_features.size(0); }
 };
 
 /// Draws training batches. The first call of a step is the next batch of the epoch; every further one is the next batch
@@ -47,8 +60,9 @@ struct DomainSamples {
 struct TrainingData {
   std::int64_t samples = 0;
   std::uint64_t seed = 1;
-  std::function<Batch()> validation = nullptr;  // all validation samples in their centre view; null: there are none
-  std::vector<DomainSamples> domains = {};      // by index; empty where the data set has none
+  /// The features of all validation samples in their centre view; null: there are none.
+  std::function<Batch()> validation = nullptr;
+  std::vector<DomainSamples> domains = {};  // by index; empty where the data set has none
 };
 
 /// One phase of training. It owns its backward and its updates: one optimiser, two, or no step at all.
@@ -61,6 +75,8 @@ class Stage {
   /// Called before the first step of every epoch, also of the one that a resumed run continues.
   virtual void begin_epoch(int epoch) = 0;
   virtual Losses step(BatchSource& batches) = 0;
+  /// Called after the last step of every epoch, before the state is measured and saved.
+  virtual void end_epoch(int) {}
   /// Of the current epoch, for the log.
   virtual double learning_rate() const = 0;
   /// What a resumed run needs beyond the learner's own state: momenta, averages, counters.
@@ -78,6 +94,7 @@ using Stages = std::vector<std::unique_ptr<Stage>>;
 class Learner {
  public:
   virtual ~Learner() = default;
+  virtual Needs needs() const { return {}; }
   virtual Stages stages(const TrainingData& data) = 0;
   /// Exactly what an adapter stores, named by role.
   virtual TensorMap state() const = 0;

@@ -91,6 +91,7 @@ class Spg final : public Classifier {
     }
   }
 
+  Needs needs() const override { return {.content_keys = true}; }
   bool open_vocabulary() const override { return true; }
   void set_classes(const ClassNames& classes) override { prompts_ = make_prompts(classes); }
   Tensor logits(const Batch& batch) override;
@@ -217,9 +218,9 @@ class SpgGeneratorStage final : public Stage {
 Tensor Spg::logits(const Batch& batch) {
   const at::NoGradGuard no_gradients;
   const std::int64_t images = batch.image_features.size(0);
-  if (static_cast<std::int64_t>(batch.samples.size()) != images) {
-    throw Error(fmt::format("spg: expected the indices of {} samples, which key their noise, found {}", images,
-                            batch.samples.size()));
+  if (static_cast<std::int64_t>(batch.content.size()) != images) {
+    throw Error(fmt::format("spg: expected the content keys of {} pictures, which key their noise, found {}", images,
+                            batch.content.size()));
   }
   const std::int64_t at_once = std::max<std::int64_t>(1, kPromptsAtOnce / draws_);
   std::vector<Tensor> parts;
@@ -227,8 +228,7 @@ Tensor Spg::logits(const Batch& batch) {
     const std::int64_t count = std::min(at_once, images - first);
     std::vector<Tensor> noise;
     for (std::int64_t i = first; i < first + count; ++i) {
-      KeyedRandom random(seed_, "spg.test_noise",
-                         static_cast<std::uint64_t>(batch.samples[static_cast<std::size_t>(i)]));
+      KeyedRandom random(seed_, "spg.test_noise", batch.content[static_cast<std::size_t>(i)]);
       noise.push_back(normal({draws_, PromptGenerator::kNoise}, 0, 1, random));
     }
     const Tensor features =
@@ -267,7 +267,11 @@ std::unique_ptr<Stage> Spg::label_stage(const std::string& name, std::int64_t do
   const auto logits = [this, label](const Batch& batch) {
     return cosine_logits(batch.image_features, model_->text->encode(prompts_(label)).squeeze(0), model_->logit_scale);
   };
-  return make_descent_stage({"label " + name, label_settings_, {{{{"label", label}}}}, logits, [] {}, domain, true});
+  const auto objective = [logits](const Batch& batch, std::int64_t) {
+    return cross_entropy(logits(batch), batch.labels);
+  };
+  return make_descent_stage(
+      {"label " + name, label_settings_, {{{{"label", label}}}}, objective, [] {}, domain, logits});
 }
 
 void Spg::reuse_labels(const std::vector<DomainSamples>& domains) {

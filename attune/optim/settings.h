@@ -32,6 +32,8 @@ class Descent {
 
   void begin_epoch(int epoch) { learning_rate_ = schedule_.at(epoch); }
   double learning_rate() const { return learning_rate_; }
+  /// Updates so far.
+  std::int64_t steps() const { return steps_; }
   /// One update from a scalar loss. Throws Error that names the tensor and the step where a number is not finite.
   void step(const Tensor& loss);
 

@@ -1,6 +1,7 @@
 #include "attune/training/inputs.h"
 
 #include <algorithm>
+#include <cstring>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "attune/base/error.h"
 #include "attune/data/feature_cache.h"
 #include "attune/data/loader.h"
+#include "attune/data/parallel.h"
 #include "attune/tensors/parallel.h"
 #include "attune/training/stopped.h"
 
@@ -31,6 +33,8 @@ std::string view_key(const Preprocess& preprocess, const InputOptions& options, 
 
 }  // namespace
 
+Inputs::~Inputs() = default;
+
 Inputs::Inputs(std::shared_ptr<const ClipModel> model, const Dataset& dataset, std::vector<Sample> samples,
                const InputOptions& options)
     : model_(std::move(model)), samples_(std::move(samples)), options_(options) {
@@ -51,10 +55,17 @@ void Inputs::collect_labels_and_domains() {
 }
 
 void Inputs::collect_ids() {
-  ContentIds known(options_.cache);
-  ids_.reserve(samples_.size());
-  for (const Sample& sample : samples_) ids_.push_back(known.id_of(place_.path_of(sample)));
-  known.flush();
+  if (!ids_.empty()) return;
+  std::vector<ContentId> ids;
+  ids.reserve(samples_.size());
+  if (options_.cache.empty()) {
+    for (const Sample& sample : samples_) ids.push_back(content_id(place_.path_of(sample)));
+  } else {
+    ContentIds known(options_.cache);
+    for (const Sample& sample : samples_) ids.push_back(known.id_of(place_.path_of(sample)));
+    known.flush();
+  }
+  ids_ = std::move(ids);
 }
 
 const Tensor& Inputs::features(std::int64_t view) {
@@ -69,7 +80,7 @@ Tensor Inputs::compute(std::int64_t view) {
   std::vector<std::int64_t> missing;
   std::optional<FeatureCache> cache;
   if (!options_.cache.empty()) {
-    if (ids_.empty()) collect_ids();
+    collect_ids();
     cache.emplace(options_.cache, model_->feature_key(), view_key(model_->preprocess, options_, view),
                   model_->config.joint_width);
     for (const std::size_t row : cache->get(ids_, features.data_ptr<float>()))
@@ -84,14 +95,7 @@ Tensor Inputs::compute(std::int64_t view) {
 
 void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features,
                     FeatureCache* cache) {
-  LoaderOptions loading;
-  loading.preprocess = model_->preprocess;
-  if (view > 0) loading.augmentation = options_.augmentation;
-  loading.seed = options_.seed;
-  loading.batch = kBatch;
-  loading.threads = options_.loader_threads;
-  loading.skip_broken = options_.skip_broken;
-  Loader loader(place_, samples_, loading);
+  Loader loader(place_, samples_, loading(view));
   loader.start(view, missing);
   std::int64_t done = 0;
   std::vector<bool> broken(samples_.size(), false);
@@ -135,6 +139,17 @@ void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing,
   if (!loader.skipped().empty()) drop(broken, features, loader.skipped());
 }
 
+LoaderOptions Inputs::loading(std::int64_t view) const {
+  LoaderOptions loading;
+  loading.preprocess = model_->preprocess;
+  if (view > 0) loading.augmentation = options_.augmentation;
+  loading.seed = options_.seed;
+  loading.batch = kBatch;
+  loading.threads = options_.loader_threads;
+  loading.skip_broken = options_.skip_broken;
+  return loading;
+}
+
 Tensor Inputs::encode_pixels(PixelBatch& batch) const {
   const int side = model_->preprocess.size;
   const Tensor pixels = at::from_blob(batch.pixels.data(), {batch.size(), 3, side, side}, at::kFloat);
@@ -164,6 +179,90 @@ void Inputs::drop(const std::vector<bool>& broken, Tensor& features, const std::
   samples_ = std::move(samples);
   ids_ = std::move(ids);
   collect_labels_and_domains();
+}
+
+Batch Inputs::batch(const std::vector<std::int64_t>& samples, const std::vector<std::int64_t>& views,
+                    const Needs& needs, bool keep) {
+  const Tensor index = at::tensor(samples, at::kLong);
+  Batch batch;
+  batch.labels = labels_.index_select(0, index);
+  batch.samples = samples;
+  if (domains_.defined()) batch.domains = domains_.index_select(0, index);
+  if (needs.local_features) {
+    add_local_features(batch, views, keep);
+  } else if (needs.features) {
+    std::vector<Tensor> rows;
+    for (std::size_t i = 0; i < samples.size(); ++i) rows.push_back(features(views[i])[samples[i]]);
+    batch.image_features = at::stack(rows);
+  }
+  if (needs.pixels) batch.pixels = pixels(samples, views).to(model_->device);
+  if (needs.content_keys) {
+    collect_ids();
+    for (const std::int64_t sample : samples) {
+      std::uint64_t key = 0;
+      std::memcpy(&key, ids_[static_cast<std::size_t>(sample)].data(), sizeof key);
+      batch.content.push_back(key);
+    }
+  }
+  return batch;
+}
+
+std::int64_t Inputs::samples_at_once(const Needs& needs) {
+  if (needs.pixels) return kBatch;
+  return needs.local_features ? 8 * kBatch : 128 * kBatch;
+}
+
+Tensor Inputs::pixels(const std::vector<std::int64_t>& samples, const std::vector<std::int64_t>& views) const {
+  const int side = model_->preprocess.size;
+  const auto count = static_cast<std::int64_t>(samples.size());
+  Tensor pixels = at::empty({count, 3, side, side});
+  parallel_for(count, options_.loader_threads, [&](std::int64_t i) {
+    const auto at = static_cast<std::size_t>(i);
+    load_view(place_.path_of(samples_[static_cast<std::size_t>(samples[at])]), loading(views[at]), views[at],
+              pixels[i].data_ptr<float>());
+  });
+  return pixels;
+}
+
+FeatureCache& Inputs::local_cache(std::int64_t view) {
+  std::unique_ptr<FeatureCache>& cache = local_views_[view];
+  if (cache == nullptr) {
+    cache = std::make_unique<FeatureCache>(options_.cache, model_->feature_key(),
+                                           view_key(model_->preprocess, options_, view) + " with cells",
+                                           model_->image->rows() * model_->config.joint_width);
+  }
+  return *cache;
+}
+
+/// One row a picture: its global feature, then those of its cells.
+void Inputs::add_local_features(Batch& batch, const std::vector<std::int64_t>& views, bool keep) {
+  const std::int64_t rows = model_->image->rows(), width = model_->config.joint_width;
+  const bool cached = keep && !options_.cache.empty();
+  if (cached) collect_ids();
+  const auto id_of = [&](std::size_t i) { return ids_[static_cast<std::size_t>(batch.samples[i])]; };
+  Tensor all = at::empty({static_cast<std::int64_t>(views.size()), rows, width});
+  std::vector<std::int64_t> missing, missing_samples, missing_views;
+  for (std::size_t i = 0; i < views.size(); ++i) {
+    const auto row = static_cast<std::int64_t>(i);
+    if (cached && local_cache(views[i]).get(id_of(i), all[row].data_ptr<float>())) continue;
+    missing.push_back(row);
+    missing_samples.push_back(batch.samples[i]);
+    missing_views.push_back(views[i]);
+  }
+  if (!missing.empty()) {
+    const at::NoGradGuard no_gradients;
+    const ImageFeatures found =
+        model_->image->encode(pixels(missing_samples, missing_views).to(model_->device), {}, /*local=*/true);
+    const Tensor fresh = at::cat({found.global.unsqueeze(1), found.local}, 1).to(at::kCPU).contiguous();
+    for (std::size_t k = 0; k < missing.size(); ++k) {
+      const Tensor one = fresh[static_cast<std::int64_t>(k)];
+      all[missing[k]].copy_(one);
+      if (cached) local_cache(missing_views[k]).put(id_of(static_cast<std::size_t>(missing[k])), one.data_ptr<float>());
+    }
+    computed_ += static_cast<std::int64_t>(missing.size());
+  }
+  batch.image_features = all.select(1, 0).contiguous();
+  batch.local_features = all.narrow(1, 1, rows - 1);
 }
 
 }  // namespace attune

@@ -10,11 +10,13 @@
 #include "attune/clip/model.h"
 #include "attune/data/content_ids.h"
 #include "attune/data/dataset.h"
+#include "attune/methods/learner.h"
 #include "attune/training/views.h"
 
 namespace attune {
 
 class FeatureCache;
+struct LoaderOptions;
 struct PixelBatch;
 
 struct InputOptions {
@@ -26,12 +28,14 @@ struct InputOptions {
   Progress* progress = nullptr;
 };
 
-/// The frozen image features of a list of samples, view by view. A view is computed when it is first asked for, from
-/// the cache on disk where it has been seen before, else from the pictures.
+/// What methods see of a list of samples. Global image features are computed for a whole view when it is first asked
+/// for, from the cache on disk where it has been seen before, else from the pictures. What takes more room (features of
+/// cells, pixels) is read for a batch at a time.
 class Inputs {
  public:
   Inputs(std::shared_ptr<const ClipModel> model, const Dataset& dataset, std::vector<Sample> samples,
          const InputOptions& options);
+  ~Inputs();
 
   std::int64_t size() const { return static_cast<std::int64_t>(samples_.size()); }
   const std::vector<Sample>& samples() const { return samples_; }
@@ -41,6 +45,12 @@ class Inputs {
   /// Raw features [n, d] of all samples under `view` (0: the centre view). Throws Stopped on a request to stop; what
   /// was computed by then is in the cache.
   const Tensor& features(std::int64_t view);
+  /// What `needs` says of some samples, each under its own view. Features of cells are kept in the cache on disk where
+  /// `keep` says so, as they are worth where a view comes again.
+  Batch batch(const std::vector<std::int64_t>& samples, const std::vector<std::int64_t>& views, const Needs& needs,
+              bool keep = true);
+  /// Samples that a batch of `needs` should hold at most where nothing is learned from it.
+  static std::int64_t samples_at_once(const Needs& needs);
   /// Forgets the features of a random view, which an epoch has used up.
   void forget(std::int64_t view) { views_.erase(view); }
   /// Pictures that had to be decoded and encoded, against those found in the cache.
@@ -49,6 +59,10 @@ class Inputs {
  private:
   void collect_labels_and_domains();
   void collect_ids();
+  FeatureCache& local_cache(std::int64_t view);
+  LoaderOptions loading(std::int64_t view) const;
+  Tensor pixels(const std::vector<std::int64_t>& samples, const std::vector<std::int64_t>& views) const;
+  void add_local_features(Batch& batch, const std::vector<std::int64_t>& views, bool keep);
   Tensor compute(std::int64_t view);
   void encode(std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features, FeatureCache* cache);
   Tensor encode_pixels(PixelBatch& batch) const;
@@ -61,8 +75,9 @@ class Inputs {
   std::vector<Sample> samples_;
   Tensor labels_, domains_;
   InputOptions options_;
-  std::vector<ContentId> ids_;  // [n], where there is a cache and a view was asked for
+  std::vector<ContentId> ids_;  // [n], where somebody asked for them
   std::map<std::int64_t, Tensor> views_;
+  std::map<std::int64_t, std::unique_ptr<FeatureCache>> local_views_;
   std::int64_t computed_ = 0;
 };
 

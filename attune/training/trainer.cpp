@@ -26,16 +26,13 @@ std::vector<std::int64_t> samples_of_domain(const Inputs& inputs, std::int64_t d
   return positions;
 }
 
-/// Rows of `tensor` where there is one.
-Tensor rows_of(const Tensor& tensor, const Tensor& index) {
-  return tensor.defined() ? tensor.index_select(0, index) : tensor;
-}
-
 /// The batches of one epoch: samples in the order keyed by (seed, stage, epoch), or the order that was given.
 class EpochBatches final : public BatchSource {
  public:
-  EpochBatches(Inputs& inputs, const Stage& stage, const ViewPlan& views, std::uint64_t seed, int epoch)
+  EpochBatches(Inputs& inputs, const Needs& needs, const Stage& stage, const ViewPlan& views, std::uint64_t seed,
+               int epoch)
       : inputs_(inputs),
+        needs_(needs),
         stage_(stage),
         views_(views),
         seed_(seed),
@@ -52,12 +49,9 @@ class EpochBatches final : public BatchSource {
   Batch next() override {
     const std::size_t draw = drawn_++;
     const std::vector<std::int64_t> samples = draw == 0 && given_ != nullptr ? *given_ : batch_of_pass(draw);
-    std::vector<Tensor> rows;
-    for (const std::int64_t sample : samples) {
-      rows.push_back(inputs_.features(views_.view(seed_, epoch_, sample))[sample]);
-    }
-    const Tensor index = at::tensor(samples, at::kLong);
-    return {at::stack(rows), rows_of(inputs_.labels(), index), samples, rows_of(inputs_.domains(), index)};
+    std::vector<std::int64_t> views;
+    for (const std::int64_t sample : samples) views.push_back(views_.view(seed_, epoch_, sample));
+    return inputs_.batch(samples, views, needs_, views_.kind != ViewPlan::Kind::kAugmented);
   }
 
  private:
@@ -77,6 +71,7 @@ class EpochBatches final : public BatchSource {
   }
 
   Inputs& inputs_;
+  const Needs needs_;
   const Stage& stage_;
   const ViewPlan& views_;
   std::uint64_t seed_;
@@ -88,24 +83,32 @@ class EpochBatches final : public BatchSource {
   std::size_t drawn_ = 0;
 };
 
+/// The share of `samples` whose answer is right by the logits that `logits_of` gives, on their centre views.
+double share_right(Inputs& inputs, const std::vector<std::int64_t>& samples, const Needs& needs,
+                   const std::function<Tensor(const Batch&)>& logits_of) {
+  const auto count = static_cast<std::int64_t>(samples.size()), at_once = Inputs::samples_at_once(needs);
+  std::int64_t right = 0;
+  for (std::int64_t first = 0; first < count; first += at_once) {
+    const std::vector<std::int64_t> part(samples.begin() + first, samples.begin() + std::min(first + at_once, count));
+    const Batch batch = inputs.batch(part, std::vector<std::int64_t>(part.size(), 0), needs);
+    right += logits_of(batch).argmax(1).to(at::kCPU).eq(batch.labels).sum().item<std::int64_t>();
+  }
+  return static_cast<double>(right) / static_cast<double>(count);
+}
+
 /// Accuracy on the validation samples that `stage` is judged by.
 double stage_accuracy(Stage& stage, Classifier& classifier, Inputs& validation) {
-  Batch batch = whole_batch(validation);
-  if (stage.domain() >= 0) {
-    const std::vector<std::int64_t> positions = samples_of_domain(validation, stage.domain());
-    if (positions.empty()) {
-      throw UsageError(
-          fmt::format("selection: validation was asked for, but the split has no validation samples for {}; take more "
-                      "shots, count them by domain (shots_per_domain), or set selection=last",
-                      stage.name()));
-    }
-    const Tensor index = at::tensor(positions, at::kLong);
-    batch = {rows_of(batch.image_features, index), rows_of(batch.labels, index), positions,
-             rows_of(batch.domains, index)};
+  const std::vector<std::int64_t> samples = samples_of_domain(validation, stage.domain());
+  if (samples.empty()) {
+    throw UsageError(
+        fmt::format("selection: validation was asked for, but the split has no validation samples for {}; take more "
+                    "shots, count them by domain (shots_per_domain), or set selection=last",
+                    stage.name()));
   }
-  Tensor logits = stage.validation_logits(batch);
-  if (!logits.defined()) logits = classifier.logits(batch);
-  return logits.argmax(1).eq(batch.labels).to(at::kDouble).mean().item<double>();
+  return share_right(validation, samples, classifier.needs(), [&](const Batch& batch) {
+    const Tensor logits = stage.validation_logits(batch);
+    return logits.defined() ? logits : classifier.logits(batch);
+  });
 }
 
 class Run {
@@ -172,7 +175,7 @@ class Run {
   bool train_epoch(Stage& stage) {
     const int epoch = static_cast<int>(position_.epoch);
     const auto begin = Clock::now();
-    EpochBatches batches(training_, stage, settings_.views, run_.seed, epoch);
+    EpochBatches batches(training_, classifier_.needs(), stage, settings_.views, run_.seed, epoch);
     stage.begin_epoch(epoch);
     const std::int64_t steps = steps_an_epoch(stage);
     for (; position_.step < steps;) {
@@ -189,6 +192,7 @@ class Run {
       if (position_.step < steps && Clock::now() - last_save_ > run_.checkpoint_interval) save(&stage);
     }
     if (settings_.views.kind == ViewPlan::Kind::kAugmented) training_.forget(settings_.views.view(run_.seed, epoch, 0));
+    stage.end_epoch(epoch);
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     finish_epoch(stage, steps, seconds);
     return true;
@@ -318,7 +322,8 @@ Batch whole_batch(Inputs& inputs) {
 }
 
 double accuracy(Classifier& classifier, Inputs& inputs) {
-  return classifier.logits(whole_batch(inputs)).argmax(1).eq(inputs.labels()).to(at::kDouble).mean().item<double>();
+  return share_right(inputs, samples_of_domain(inputs, -1), classifier.needs(),
+                     [&](const Batch& batch) { return classifier.logits(batch); });
 }
 
 std::vector<std::vector<std::int64_t>> read_order(const std::filesystem::path& path, std::int64_t samples) {

@@ -46,7 +46,7 @@ TrainOutcome train(Classifier& classifier, const Stages& stages, Inputs& trainin
 /// What a run's stages are told of its data. The inputs must outlive it; `validation` may be null or empty.
 TrainingData training_data(Inputs& training, Inputs* validation, std::uint64_t seed);
 
-/// Every sample in its centre view.
+/// The features of every sample in its centre view.
 Batch whole_batch(Inputs& inputs);
 
 /// Top-1 accuracy on the centre views.

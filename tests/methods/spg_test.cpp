@@ -82,14 +82,18 @@ void train(const Stages& stages) {
 Batch some_batch(std::int64_t count) {
   KeyedRandom random(4, "features");
   Batch batch{normal({count, small_model()->config.joint_width}, 0, 1, random), {}, {}};
-  for (std::int64_t i = 0; i < count; ++i) batch.samples.push_back(40 + i);
+  for (std::int64_t i = 0; i < count; ++i) batch.content.push_back(40 + static_cast<std::uint64_t>(i));
   return batch;
 }
 
 Batch part(const Batch& batch, std::int64_t first, std::int64_t count) {
   return {batch.image_features.narrow(0, first, count),
           {},
-          {batch.samples.begin() + first, batch.samples.begin() + first + count}};
+          {},
+          {},
+          {},
+          {},
+          {batch.content.begin() + first, batch.content.begin() + first + count}};
 }
 
 TensorMap copied(TensorMap state) {
@@ -155,14 +159,14 @@ TEST(Spg, ADrawDoesNotDependOnItsNeighbours) {
       EXPECT_LT((learner->logits(part(batch, i, 1)) - together.narrow(0, i, 1)).abs().max().item<double>(), 1e-4);
     }
     Batch renamed = batch;
-    for (std::int64_t& sample : renamed.samples) sample += 100;
+    for (std::uint64_t& key : renamed.content) key += 100;
     EXPECT_GT((learner->logits(renamed) - together).abs().max().item<double>(), 1e-3) << "noise ignores the sample";
   }
   EXPECT_THAT(
       [] {
         make()->logits({some_batch(2).image_features, {}, {}});
       },
-      ThrowsMessage<Error>(HasSubstr("indices of 2 samples")));
+      ThrowsMessage<Error>(HasSubstr("content keys of 2 pictures")));
 }
 
 TEST(Spg, LogitsOfSeveralDrawsAreTheirMean) {
@@ -172,7 +176,7 @@ TEST(Spg, LogitsOfSeveralDrawsAreTheirMean) {
   constexpr int kRepeats = 64;
   for (int i = 0; i < kRepeats; ++i) {
     Batch other = batch;
-    for (std::int64_t& sample : other.samples) sample += 1000 * (i + 1);
+    for (std::uint64_t& key : other.content) key += 1000 * static_cast<std::uint64_t>(i + 1);
     sum += one->logits(other);
   }
   const Tensor spread = (one->logits(batch) - sum / kRepeats).abs();
