@@ -7,12 +7,9 @@
 #include <fmt/format.h>
 
 #include "attune/base/files.h"
-#include "attune/evaluation/evaluate.h"
 
 namespace attune {
 namespace {
-
-constexpr std::size_t kExamples = 32;
 
 std::string percent(double share) {
   return std::isnan(share) ? "-" : fmt::format("{:.1f}", 100 * share);
@@ -48,30 +45,8 @@ InputOptions input_options(const Common& common, const PictureOptions& pictures,
   return options;
 }
 
-std::unique_ptr<Classifier> zero_shot(std::shared_ptr<const ClipModel> model, const ClassNames& classes,
-                                      const std::string& templates) {
-  const Method& method = find_method("zero_shot");
-  Config config(method.schema);
-  config.set("templates", Json(templates), "--templates");
-  return method.make(std::move(model), classes, config, 0);
-}
-
-Results measure_classifier(const Common& common, const ClipModel& model, const Dataset& dataset, Inputs& inputs,
-                           Classifier& classifier, const std::string& method) {
-  const Tensor scores = scores_of(classifier, inputs);
-  Results results;
-  results.dataset = dataset.name;
-  results.model = model.config.name;
-  results.pretrained = model.weight_hash();
-  results.method = method;
-  results.seed = static_cast<std::int64_t>(common.seed);
-  results.version = version();
-  results.classes = dataset.classes;
-  if (dataset.domains.size() > 1) results.domains = dataset.domains;
-  results.measured = measure_samples(scores, inputs.samples(), dataset);
-  results.examples = example_answers(scores, inputs.samples(), dataset, kExamples, common.seed);
-  results.peak_memory_mb = peak_memory_mb();
-  return results;
+Provenance provenance(const Common& common) {
+  return {common.seed, version(), command_line()};
 }
 
 std::string summary_table(const Results& results) {

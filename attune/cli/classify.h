@@ -1,13 +1,9 @@
 #pragma once
 
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "attune/cli/common.h"
-#include "attune/data/dataset.h"
-#include "attune/evaluation/results.h"
-#include "attune/methods/adapter.h"
+#include "attune/evaluation/experiment.h"
 #include "attune/training/inputs.h"
 
 namespace attune {
@@ -23,13 +19,8 @@ void add_picture_options(CLI::App& verb, PictureOptions& options,
 /// Inputs of samples as the options say, with a progress bar called `title`.
 InputOptions input_options(const Common& common, const PictureOptions& pictures, Progress* progress);
 
-/// A classifier that is not learned: zero-shot with the given templates ("single", "best7", "all80" or a template).
-std::unique_ptr<Classifier> zero_shot(std::shared_ptr<const ClipModel> model, const ClassNames& classes,
-                                      const std::string& templates = "single");
-
-/// Results of one classifier on samples, with the provenance that every result carries.
-Results measure_classifier(const Common& common, const ClipModel& model, const Dataset& dataset, Inputs& inputs,
-                           Classifier& classifier, const std::string& method);
+/// Where the numbers of this command come from.
+Provenance provenance(const Common& common);
 
 /// A table for people: one line a domain and group, beside zero-shot where it was measured.
 std::string summary_table(const Results& results);

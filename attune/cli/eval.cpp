@@ -10,6 +10,7 @@
 #include "attune/data/splits.h"
 #include "attune/evaluation/evaluate.h"
 #include "attune/evaluation/report.h"
+#include "attune/methods/adapter.h"
 #include "attune/training/run_settings.h"
 
 namespace attune {
@@ -66,17 +67,18 @@ void run_eval(const EvalOptions& options) {
                 input_options(common, options.pictures, progress.get()));
   const ClassNames classes{dataset.classes, dataset.prompt_template};
 
+  const Provenance from = provenance(common);
   const std::unique_ptr<Classifier> plain = zero_shot(model, classes, options.templates);
   Results results;
   if (options.adapter.empty()) {
-    results = measure_classifier(common, *model, dataset, inputs, *plain, "zero_shot");
+    results = measure_classifier(*model, dataset, inputs, *plain, "zero_shot", from);
     results.config = {{"templates", options.templates}};
   } else {
     const AdapterInfo info = read_adapter_info(options.adapter);
     const std::unique_ptr<Classifier> learned = load_adapter(options.adapter, model);
     learned->set_classes(classes);
-    results = measure_classifier(common, *model, dataset, inputs, *learned, info.method);
-    results.zero_shot = measure_classifier(common, *model, dataset, inputs, *plain, "zero_shot").measured;
+    results = measure_classifier(*model, dataset, inputs, *learned, info.method, from);
+    results.zero_shot = measure_classifier(*model, dataset, inputs, *plain, "zero_shot", from).measured;
     results.config = info.config;
     if (!options.forgetting.empty()) {
       const Dataset others = without_classes(open_dataset(options.forgetting), info.classes.names);
@@ -90,7 +92,6 @@ void run_eval(const EvalOptions& options) {
   }
   results.split = {dataset.all.empty() ? options.split : "all", dataset.layout, split_hash(dataset)};
   results.floors = pixel_floors(dataset, {}, inputs.samples());
-  results.command = command_line();
   results.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (!options.out.empty()) {
     const std::filesystem::path folder = options.out;

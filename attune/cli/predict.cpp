@@ -9,6 +9,7 @@
 #include "attune/cli/picture_list.h"
 #include "attune/cli/verbs.h"
 #include "attune/evaluation/evaluate.h"
+#include "attune/methods/adapter.h"
 #include "attune/training/run_settings.h"
 
 namespace attune {

@@ -3,16 +3,13 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
-#include "attune/base/files.h"
 #include "attune/cli/classify.h"
 #include "attune/cli/verbs.h"
 #include "attune/data/layouts.h"
 #include "attune/evaluation/evaluate.h"
 #include "attune/evaluation/report.h"
-#include "attune/training/estimate.h"
+#include "attune/methods/registry.h"
 #include "attune/training/run_settings.h"
-#include "attune/training/stopped.h"
-#include "attune/training/trainer.h"
 
 namespace attune {
 namespace {
@@ -26,24 +23,9 @@ struct TrainOptions {
   bool resume = false, no_augment = false, dry_run = false, no_test = false;
 };
 
-/// The configuration of a run: defaults, then the recipe, then --set, then the options that have a name of their own.
-Config run_config(const TrainOptions& options) {
-  Config config(RunSettings::schema());
-  MethodChoice choice;
-  if (!options.recipe.empty()) {
-    // The recipe names the method, which says what keys there are: a first look at that one key only.
-    const Json recipe = parse_yaml(read_file(options.recipe), options.recipe);
-    if (recipe.is_object() && recipe.contains("method"))
-      choice.name = json_at<std::string>(recipe, "method", options.recipe);
-  }
-  if (!options.method.empty()) choice = parse_method(options.method);
-  if (!choice.name.empty()) config.set("method", Json(choice.name), "--method");
-  config.extend(find_method(config.text("method")).schema);
-  config.extend(TrainSettings::schema());
-  if (!options.recipe.empty()) config.merge_yaml_file(options.recipe);
-  if (!choice.name.empty()) config.set("method", Json(choice.name), "--method");
-  for (const std::string& one : choice.assignments) config.set(one, "--method");
-  for (const std::string& one : options.assignments) config.set(one, "--set");
+/// The configuration of a run: that of its sources, then the options that have a name of their own.
+Config config_of(const TrainOptions& options) {
+  Config config = run_config({options.recipe, options.method, options.assignments});
   if (options.shots >= 0) config.set("shots", Json(options.shots), "--shots");
   if (!options.domains.empty()) config.set("domains", Json(options.domains), "--domain");
   if (!options.draw.empty()) config.set("draw", Json(options.draw), "--draw");
@@ -66,13 +48,6 @@ RunData run_data(const TrainOptions& options, const Dataset& dataset, const RunS
   return data;
 }
 
-/// The part of the configuration that belongs to the method, for its adapter.
-Json method_config(const Config& config, const Method& method) {
-  Json own = Json::object();
-  for (const Key& key : method.schema) own[key.name] = config.value(key.name);
-  return own;
-}
-
 void refuse_a_used_folder(const TrainOptions& options) {
   const std::filesystem::path checkpoint = std::filesystem::path(options.out) / "checkpoints" / "last.safetensors";
   if (!options.resume && std::filesystem::exists(checkpoint)) {
@@ -81,93 +56,81 @@ void refuse_a_used_folder(const TrainOptions& options) {
   }
 }
 
+/// What is learned: of the data all but the tested pictures.
+LearningTask learning_task(const TrainOptions& options, const Config& config, const RunData& data, Progress* progress) {
+  LearningTask task;
+  task.folder = options.out;
+  task.config = config;
+  task.data = data.training;
+  task.data.test.clear();
+  task.data.all.clear();
+  task.split = split_hash(data.training);
+  task.seed = options.common.seed;
+  task.resume = options.resume;
+  task.inputs = input_options(options.common, options.pictures, progress);
+  if (options.dry_run) task.inputs.skip_broken = false;  // to find them is work, which leaves features in the cache
+  task.init = options.init;
+  task.order = options.order;
+  task.progress = progress;
+  task.version = version();
+  return task;
+}
+
+Results measure(const TrainOptions& options, const RunSettings& settings, const Dataset& dataset, const RunData& data,
+                const std::shared_ptr<const ClipModel>& model, Inputs& tested, Classifier& classifier) {
+  const Provenance from = provenance(options.common);
+  Results results = measure_classifier(*model, data.training, tested, classifier, settings.method, from);
+  const auto before = zero_shot(model, {data.training.classes, dataset.prompt_template});
+  results.zero_shot = measure_classifier(*model, data.training, tested, *before, "zero_shot", from).measured;
+  results.floors = pixel_floors(dataset, settings.domains, tested.samples());
+  results.split = {"test", std::string(name_of(settings.draw)), split_hash(data.training)};
+  results.source_domains = settings.domains;
+  return results;
+}
+
+Json metrics_of(const Results& results) {
+  const Metrics& metrics = results.measured.metrics;
+  return {{"acc1", metrics.acc1},
+          {"acc5", metrics.acc5},
+          {"mean_per_class_recall", metrics.mean_per_class_recall},
+          {"ece", metrics.ece}};
+}
+
 void run_train(const TrainOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   const Common& common = options.common;
   prepare(common);
-  const Config config = run_config(options);
+  const Config config = config_of(options);
   const RunSettings settings(config);
-  const TrainSettings train_settings(config);
   refuse_a_used_folder(options);
 
   const Dataset dataset = open_dataset(options.data);
   const auto model = open_model(common, options.model);
-  RunData data = run_data(options, dataset, settings);
-  const ClassNames classes{data.training.classes, dataset.prompt_template};
-  const Method& method = find_method(settings.method);
-  const std::unique_ptr<Classifier> classifier = method.make(model, classes, config, common.seed);
-  if (!options.init.empty()) classifier->load_state(load_tensors(options.init));
-
+  const RunData data = run_data(options, dataset, settings);
   const auto progress = make_progress(common, "training");
-  InputOptions inputs = input_options(common, options.pictures, progress.get());
-  inputs.augmentation = train_settings.views.augmentation;
-  if (options.dry_run) inputs.skip_broken = false;  // to find them is work, which leaves features in the cache
-  Inputs training(model, data.training, data.training.train, inputs);
-  Inputs validation(model, data.training, data.training.val, inputs);
-  Inputs tested(model, data.training, data.tested, inputs);
-
-  TrainRun run;
-  run.folder = options.out;
-  run.resume = options.resume;
-  run.seed = common.seed;
-  run.progress = progress.get();
-  if (!options.order.empty()) run.order = read_order(options.order, training.size());
+  const LearningTask task = learning_task(options, config, data, progress.get());
+  Learning learning(model, task);
+  Inputs tested(model, data.training, data.tested, task.inputs);
 
   say(common, fmt::format("{} on {} ({}): {} classes, {} training, {} validation, {} test pictures", settings.method,
-                          dataset.name, dataset.layout, classes.names.size(), training.size(), validation.size(),
-                          tested.size()));
+                          dataset.name, dataset.layout, data.training.classes.size(), learning.training_size(),
+                          learning.validation_size(), tested.size()));
   say(common, fmt::format("configuration:\n{}", config.to_yaml()));
-  const Stages stages = classifier->stages(training_data(training, &validation, common.seed));
-  say(common, describe(estimate_training(*model, classes, stages, training.size(), train_settings.views)));
+  say(common, describe(learning.estimate()));
   if (options.dry_run) return;
 
-  const std::string split = split_hash(data.training);
-  run.fingerprint = sha256(config.to_yaml() + split + model->weight_hash() + std::to_string(common.seed) +
-                           (options.init.empty() ? "" : sha256_of_file(options.init)) +
-                           (options.order.empty() ? "" : sha256_of_file(options.order)));
   save_split(split_file(options), data.training, {std::string(name_of(settings.draw)), common.seed, settings.shots});
-  write_file(run.folder / "config.yaml", config.to_yaml());
-
-  Inputs* selection = validation.size() > 0 ? &validation : nullptr;
-  if (train(*classifier, stages, training, selection, train_settings, run) == TrainOutcome::kStopped) {
-    throw Stopped{fmt::format("continue with the same command and --resume (folder {})", options.out)};
-  }
-
-  AdapterInfo adapter{method.name,
-                      method_config(config, method),
-                      model->config.name,
-                      model->weight_hash(),
-                      classes,
-                      dataset.name,
-                      split,
-                      common.seed,
-                      nullptr,
-                      version()};
-  std::vector<Results> all;
-  if (!options.no_test && tested.size() > 0) {
-    Results results = measure_classifier(common, *model, data.training, tested, *classifier, settings.method);
-    const auto before = zero_shot(model, classes);
-    results.zero_shot = measure_classifier(common, *model, data.training, tested, *before, "zero_shot").measured;
-    results.floors = pixel_floors(dataset, settings.domains, tested.samples());
-    results.split = {"test", std::string(name_of(settings.draw)), split};
-    results.config = config.to_json();
-    results.command = command_line();
-    results.source_domains = settings.domains;
-    results.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    const Metrics& metrics = results.measured.metrics;
-    adapter.metrics = {{"acc1", metrics.acc1},
-                       {"acc5", metrics.acc5},
-                       {"mean_per_class_recall", metrics.mean_per_class_recall},
-                       {"ece", metrics.ece}};
-    all.push_back(std::move(results));
-  }
-  save_adapter(run.folder / "adapter", adapter, *classifier);
-  if (all.empty()) return;
-  write_results(run.folder / "results.json", all);
-  write_report(std::vector{run.folder}, run.folder / "report.html");
-  if (common.json) print_json(to_json(all.front()));
-  say(common, fmt::format("\nAccuracy in percent\n{}\nadapter: {}\nreport:  {}", summary_table(all.front()),
-                          (run.folder / "adapter").string(), (run.folder / "report.html").string()));
+  learning.learn();
+  if (options.no_test || tested.size() == 0) return learning.save();
+  Results results = measure(options, settings, dataset, data, model, tested, learning.classifier());
+  results.config = config.to_json();
+  results.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  learning.save(metrics_of(results));
+  write_results(task.folder / "results.json", {results});
+  write_report(std::vector{task.folder}, task.folder / "report.html");
+  if (common.json) print_json(to_json(results));
+  say(common, fmt::format("\nAccuracy in percent\n{}\nadapter: {}\nreport:  {}", summary_table(results),
+                          (task.folder / "adapter").string(), (task.folder / "report.html").string()));
 }
 
 std::string method_help() {

@@ -7,6 +7,9 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/base/files.h"
+#include "attune/methods/registry.h"
+#include "attune/training/trainer.h"
 
 namespace attune {
 namespace {
@@ -55,6 +58,32 @@ RunSettings::RunSettings(const Config& config)
       classes(config.text("classes")),
       domains(split_list(config.text("domains"))) {
   if (shots < 0) throw UsageError(fmt::format("shots: expected at least 0, found {}", shots));
+}
+
+Config run_config(const ConfigSources& sources) {
+  Config config(RunSettings::schema());
+  MethodChoice choice;
+  if (!sources.recipe.empty()) {
+    // The recipe names the method, which says what keys there are: a first look at that one key only.
+    const std::string where = sources.recipe.string();
+    const Json recipe = parse_yaml(read_file(sources.recipe), where);
+    if (recipe.is_object() && recipe.contains("method")) choice.name = json_at<std::string>(recipe, "method", where);
+  }
+  if (!sources.method.empty()) choice = parse_method(sources.method);
+  if (!choice.name.empty()) config.set("method", Json(choice.name), "--method");
+  config.extend(find_method(config.text("method")).schema);
+  config.extend(TrainSettings::schema());
+  if (!sources.recipe.empty()) config.merge_yaml_file(sources.recipe);
+  if (!choice.name.empty()) config.set("method", Json(choice.name), "--method");
+  for (const std::string& one : choice.assignments) config.set(one, "--method");
+  for (const std::string& one : sources.assignments) config.set(one, sources.assigned_by);
+  return config;
+}
+
+Json method_config(const Config& config) {
+  Json own = Json::object();
+  for (const Key& key : find_method(config.text("method")).schema) own[key.name] = config.value(key.name);
+  return own;
 }
 
 RunData draw_run_data(const Dataset& dataset, const RunSettings& settings, std::uint64_t seed) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,21 @@ struct RunSettings {
   static Schema schema();
   explicit RunSettings(const Config& config);
 };
+
+/// Where the configuration of a run comes from, the weakest first.
+struct ConfigSources {
+  std::filesystem::path recipe;          // YAML file; empty: none
+  std::string method;                    // "NAME" or "NAME:key=value,..."; empty: the recipe's, else the default
+  std::vector<std::string> assignments;  // "key=value"
+  std::string assigned_by = "--set";     // named in errors
+};
+
+/// The keys of RunSettings, of the method and of TrainSettings with their values. Throws UsageError that names the
+/// source of an unknown key or method.
+Config run_config(const ConfigSources& sources);
+
+/// The part of a run's configuration that belongs to its method, as an adapter records it.
+Json method_config(const Config& config);
 
 /// The data of a run: what is trained on, and what is measured.
 struct RunData {
