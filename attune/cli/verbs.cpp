@@ -5,6 +5,7 @@ namespace attune {
 void add_verbs(CLI::App& app) {
   add_train(app);
   add_eval(app);
+  add_study(app);
   add_predict(app);
   add_embed(app);
   add_report(app);

@@ -7,6 +7,7 @@ namespace attune {
 // One function a verb: adds its options, and runs it when it was chosen.
 void add_train(CLI::App& app);
 void add_eval(CLI::App& app);
+void add_study(CLI::App& app);
 void add_predict(CLI::App& app);
 void add_embed(CLI::App& app);
 void add_report(CLI::App& app);

@@ -209,6 +209,7 @@ Json to_json(const Results& results) {
   Json value = {{"dataset", results.dataset}, {"model", results.model},   {"pretrained", results.pretrained},
                 {"task", results.task},       {"method", results.method}, {"seed", results.seed}};
   value["split"] = {{"part", results.split.part}, {"rule", results.split.rule}, {"hash", results.split.hash}};
+  if (!results.fingerprint.empty()) value["fingerprint"] = results.fingerprint;
   value["version"] = results.version;
   value["command"] = results.command;
   value["config"] = results.config;
@@ -250,6 +251,7 @@ Results results_from_json(const Json& value, const std::string& where) {
   const std::string in_split = where + ": split";
   results.split = {json_or<std::string>(split, "part", "", in_split), json_or<std::string>(split, "rule", "", in_split),
                    json_or<std::string>(split, "hash", "", in_split)};
+  results.fingerprint = json_or<std::string>(value, "fingerprint", "", where);
   results.version = json_or<std::string>(value, "version", "", where);
   results.command = json_or<std::string>(value, "command", "", where);
   results.config = object_at(value, "config", where);

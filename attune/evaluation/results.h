@@ -52,6 +52,7 @@ struct Results {
   std::string method;  // "zero-shot" where nothing was learned
   std::int64_t seed = 1;
   SplitInfo split;
+  std::string fingerprint;  // of everything that the numbers depend on, where a study keeps it; else empty
   std::string version;
   std::string command;  // the command line that made it; may be empty
   Json config = Json::object();

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "attune/evaluation/metrics.h"
+#include "attune/formats/csv.h"
 
 namespace attune {
 namespace {
@@ -40,16 +41,6 @@ std::optional<double> find_floor(const std::optional<Floors>& floors, const std:
   return value == groups->second.end() ? std::nullopt : std::optional(value->second);
 }
 
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"') quoted += '"';
-    quoted += c;
-  }
-  return quoted + '"';
-}
-
 std::string csv_number(double value) {
   return std::isfinite(value) ? fmt::format("{:.6f}", value) : "";
 }
@@ -60,6 +51,12 @@ std::string csv_accuracy(const Accuracy& accuracy, const std::optional<Accuracy>
   return fmt::format("{},{},{},{},{}\n", accuracy.count, csv_number(accuracy.acc1), csv_number(interval.low),
                      csv_number(interval.high), zero_shot ? csv_number(zero_shot->acc1) : "");
 }
+
+std::string latex_per_cent(double value) {
+  return std::isfinite(value) ? fmt::format("{:.1f}", 100 * value) : "--";
+}
+
+}  // namespace
 
 std::string latex_escaped(const std::string& text) {
   std::string result;
@@ -89,12 +86,6 @@ std::string latex_escaped(const std::string& text) {
   }
   return result;
 }
-
-std::string latex_per_cent(double value) {
-  return std::isfinite(value) ? fmt::format("{:.1f}", 100 * value) : "--";
-}
-
-}  // namespace
 
 std::vector<AccuracyRow> accuracy_rows(const Results& results) {
   std::vector<AccuracyRow> rows;

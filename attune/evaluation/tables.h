@@ -28,4 +28,7 @@ std::string per_domain_csv(const Results& results);
 /// table.
 std::string latex_rows(const Results& results);
 
+/// Text with LaTeX's special characters as themselves.
+std::string latex_escaped(const std::string& text);
+
 }  // namespace attune

@@ -1,0 +1,180 @@
+#include "attune/evaluation/study_record.h"
+
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "attune/base/error.h"
+#include "attune/base/json_count.h"
+
+namespace attune {
+namespace {
+
+constexpr std::string_view kFormat = "attune-study-1";
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+Json number(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+/// A share in [0, 1]; NaN for null.
+double share_at(const Json& object, std::string_view key, const std::string& where) {
+  const double value = json_or<double>(object, key, kNan, where);
+  if (value < 0 || value > 1) throw Error(fmt::format("{}: expected \"{}\" from 0 to 1, found {}", where, key, value));
+  return value;
+}
+
+Json list_at(const Json& object, std::string_view key, const std::string& where) {
+  Json list = json_at<Json>(object, key, where);
+  if (!list.is_array()) throw Error(fmt::format("{}: expected \"{}\" to be a list", where, key));
+  return list;
+}
+
+Json to_json(const StudyScore& score) {
+  Json value = {{"test", score.test},
+                {"column", score.column},
+                {"role", name_of(score.role)},
+                {"dataset", score.dataset},
+                {"count", score.count},
+                {"acc1", number(score.metrics.acc1)},
+                {"acc5", number(score.metrics.acc5)},
+                {"mean_per_class_recall", number(score.metrics.mean_per_class_recall)},
+                {"ece", number(score.metrics.ece)},
+                {"zero_shot_acc1", number(score.zero_shot)}};
+  for (const NamedAccuracy& group : score.groups)
+    value["groups"][group.name] = {{"count", group.accuracy.count}, {"acc1", number(group.accuracy.acc1)}};
+  for (const auto& [group, floor] : score.floors) value["floors"][group] = number(floor);
+  value["reliability"] = Json::array();
+  for (const ReliabilityBin& bin : score.reliability)
+    value["reliability"].push_back({bin.low, bin.high, bin.count, number(bin.confidence), number(bin.accuracy)});
+  return value;
+}
+
+ReliabilityBin bin_from(const Json& value, const std::string& where) {
+  if (!value.is_array() || value.size() != 5)
+    throw Error(where + ": expected [low, high, count, confidence, accuracy]");
+  const Json named = {
+      {"low", value[0]}, {"high", value[1]}, {"count", value[2]}, {"confidence", value[3]}, {"accuracy", value[4]}};
+  return {share_at(named, "low", where), share_at(named, "high", where), count_at(named, "count", where),
+          share_at(named, "confidence", where), share_at(named, "accuracy", where)};
+}
+
+StudyScore score_from(const Json& value, const std::string& where) {
+  StudyScore score;
+  score.test = json_at<std::string>(value, "test", where);
+  score.column = json_at<std::string>(value, "column", where);
+  score.role = role_named(json_at<std::string>(value, "role", where), where);
+  score.dataset = json_at<std::string>(value, "dataset", where);
+  score.count = count_at(value, "count", where);
+  score.metrics = {share_at(value, "acc1", where), share_at(value, "acc5", where),
+                   share_at(value, "mean_per_class_recall", where), share_at(value, "ece", where)};
+  score.zero_shot = share_at(value, "zero_shot_acc1", where);
+  const Json groups = json_or<Json>(value, "groups", Json::object(), where);
+  for (const auto& [name, group] : groups.items()) {
+    const std::string inside = fmt::format("{}: groups.{}", where, name);
+    score.groups.push_back({name, {count_at(group, "count", inside), share_at(group, "acc1", inside)}});
+  }
+  const Json floors = json_or<Json>(value, "floors", Json::object(), where);
+  for (const auto& [name, unused] : floors.items()) score.floors[name] = share_at(floors, name, where + ": floors");
+  for (const Json& bin : list_at(value, "reliability", where))
+    score.reliability.push_back(bin_from(bin, fmt::format("{}: reliability[{}]", where, score.reliability.size())));
+  return score;
+}
+
+Json to_json(const StudyRun& run) {
+  Json value = {{"name", run.name},
+                {"method", run.method},
+                {"training", run.training},
+                {"sources", run.sources},
+                {"shots", run.shots ? Json(*run.shots) : Json(nullptr)},
+                {"seed", run.seed},
+                {"split", run.split},
+                {"training_pictures", run.training_pictures},
+                {"validation_pictures", run.validation_pictures},
+                {"seconds", run.seconds},
+                {"error", run.error}};
+  value["scores"] = Json::array();
+  for (const StudyScore& score : run.scores) value["scores"].push_back(to_json(score));
+  return value;
+}
+
+StudyRun run_from(const Json& value, const std::string& where) {
+  StudyRun run;
+  run.name = json_at<std::string>(value, "name", where);
+  run.method = json_at<std::string>(value, "method", where);
+  run.training = json_at<std::string>(value, "training", where);
+  run.sources = json_at<std::vector<std::string>>(value, "sources", where);
+  const std::int64_t shots = json_or<std::int64_t>(value, "shots", -1, where);
+  if (shots < -1 || shots > std::numeric_limits<int>::max())
+    throw Error(fmt::format("{}: expected \"shots\" of at least 0, found {}", where, shots));
+  if (shots >= 0) run.shots = static_cast<int>(shots);
+  run.seed = static_cast<std::uint64_t>(json_at<std::int64_t>(value, "seed", where));
+  run.split = json_at<std::string>(value, "split", where);
+  run.training_pictures = count_at(value, "training_pictures", where);
+  run.validation_pictures = count_at(value, "validation_pictures", where);
+  run.seconds = json_at<double>(value, "seconds", where);
+  run.error = json_at<std::string>(value, "error", where);
+  for (const Json& score : list_at(value, "scores", where))
+    run.scores.push_back(score_from(score, fmt::format("{}: scores[{}]", where, run.scores.size())));
+  return run;
+}
+
+}  // namespace
+
+Json to_json(const StudyRecord& study) {
+  Json value = {{"format", kFormat},          {"protocol", study.protocol},
+                {"model", study.model},       {"pretrained", study.pretrained},
+                {"version", study.version},   {"command", study.command},
+                {"datasets", study.datasets}, {"draw", study.draw},
+                {"shots", study.shots},       {"seeds", study.seeds}};
+  value["methods"] = Json::array();
+  for (const StudiedMethod& method : study.methods)
+    value["methods"].push_back({{"label", method.label}, {"method", method.method}, {"config", method.config}});
+  value["runs"] = Json::array();
+  for (const StudyRun& run : study.runs) value["runs"].push_back(to_json(run));
+  return value;
+}
+
+StudyRecord study_from_json(const Json& value, const std::string& where) {
+  if (const auto format = json_at<std::string>(value, "format", where); format != kFormat)
+    throw Error(fmt::format("{}: expected the format {}, found \"{}\"", where, kFormat, format));
+  StudyRecord study;
+  study.protocol = name_of(protocol_named(json_at<std::string>(value, "protocol", where)));
+  study.model = json_at<std::string>(value, "model", where);
+  study.pretrained = json_at<std::string>(value, "pretrained", where);
+  study.version = json_at<std::string>(value, "version", where);
+  study.command = json_at<std::string>(value, "command", where);
+  study.datasets = json_at<std::vector<std::string>>(value, "datasets", where);
+  study.draw = json_at<std::string>(value, "draw", where);
+  for (const Json& shots : list_at(value, "shots", where))
+    study.shots.push_back(static_cast<int>(json_at<std::int64_t>({{"shots", shots}}, "shots", where)));
+  for (const Json& seed : list_at(value, "seeds", where))
+    study.seeds.push_back(static_cast<std::uint64_t>(json_at<std::int64_t>({{"seed", seed}}, "seed", where)));
+  std::set<std::string> labels;
+  for (const Json& method : list_at(value, "methods", where)) {
+    const std::string inside = fmt::format("{}: methods[{}]", where, study.methods.size());
+    study.methods.push_back({json_at<std::string>(method, "label", inside),
+                             json_at<std::string>(method, "method", inside), json_at<Json>(method, "config", inside)});
+    labels.insert(study.methods.back().label);
+  }
+  for (const Json& run : list_at(value, "runs", where)) {
+    const std::string inside = fmt::format("{}: runs[{}]", where, study.runs.size());
+    study.runs.push_back(run_from(run, inside));
+    if (!labels.contains(study.runs.back().method)) {
+      throw Error(fmt::format("{}: expected a method of the study, found \"{}\"", inside, study.runs.back().method));
+    }
+  }
+  return study;
+}
+
+std::filesystem::path study_file(const std::filesystem::path& folder) {
+  return folder / "study.json";
+}
+
+StudyRecord read_study(const std::filesystem::path& folder) {
+  return study_from_json(read_json(study_file(folder)), study_file(folder).string());
+}
+
+}  // namespace attune
