@@ -108,8 +108,11 @@ ClipModel load_model(const std::string& name_or_folder, const LoadOptions& optio
 /// model's context are an Error that names the text, unless `truncate`.
 Prompts sentence_prompts(const ClipModel& model, const std::vector<std::string>& sentences, bool truncate = false);
 
-/// Normalised text features [sentences, d] of whole sentences, computed in chunks without gradients. Beginnings that
-/// sentences share, such as those of templates, are computed once.
+/// Text features [sentences, d] of whole sentences, not normalised, computed in chunks without gradients. Beginnings
+/// that sentences share, such as those of templates, are computed once.
+Tensor sentence_features(const ClipModel& model, const std::vector<std::string>& sentences, bool truncate = false);
+
+/// The same, normalised.
 Tensor encode_sentences(const ClipModel& model, const std::vector<std::string>& sentences, bool truncate = false);
 
 }  // namespace attune

@@ -186,7 +186,7 @@ Prompts sentence_prompts(const ClipModel& model, const std::vector<std::string>&
   return prompts_of(model, read, all);
 }
 
-Tensor encode_sentences(const ClipModel& model, const std::vector<std::string>& sentences, bool truncate) {
+Tensor sentence_features(const ClipModel& model, const std::vector<std::string>& sentences, bool truncate) {
   const at::NoGradGuard frozen;
   if (sentences.empty()) return at::empty({0, model.config.joint_width});
   const TextTower& tower = text_of(model);
@@ -209,8 +209,12 @@ Tensor encode_sentences(const ClipModel& model, const std::vector<std::string>& 
   for (const SharedBeginning& group : groups) {
     for (const std::size_t member : group.members) place[member] = next++;
   }
-  const Tensor all = at::cat(features).index_select(0, at::tensor(place, at::kLong).to(model.device));
-  return all / all.norm(2, -1, true);
+  return at::cat(features).index_select(0, at::tensor(place, at::kLong).to(model.device));
+}
+
+Tensor encode_sentences(const ClipModel& model, const std::vector<std::string>& sentences, bool truncate) {
+  const Tensor features = sentence_features(model, sentences, truncate);
+  return features / features.norm(2, -1, true);
 }
 
 }  // namespace attune

@@ -82,9 +82,12 @@ ContextSettings::ContextSettings(const Config& config)
 }
 
 ContextPrompts::ContextPrompts(const ClipModel& model, const ClassNames& classes, std::int64_t context_length,
-                               bool class_specific, NamePosition position)
+                               bool class_specific, NamePosition position, const std::vector<std::int64_t>& following)
     : prefix_rows_(0), classes_(static_cast<std::int64_t>(classes.names.size())), suffix_length_(0) {
   if (classes.names.empty()) throw Error("class names: expected at least one, found none");
+  if (!following.empty() && (class_specific || position != NamePosition::kEnd)) {
+    throw Error("prompts: words behind the context stand before the names, so the context does too, and is shared");
+  }
   const Tokenizer& tokenizer = *model.tokenizer;
   if (!class_specific && position == NamePosition::kEnd) prefix_rows_ = context_length;
   if (!class_specific && position == NamePosition::kMiddle) prefix_rows_ = context_length / 2;
@@ -103,7 +106,7 @@ ContextPrompts::ContextPrompts(const ClipModel& model, const ClassNames& classes
     } else {
       rows = suffix_rows(name, rest, own + prefix_rows_, context_length - prefix_rows_);
     }
-    const std::int64_t total = 1 + prefix_rows_ + static_cast<std::int64_t>(rows.size());
+    const auto total = 1 + prefix_rows_ + static_cast<std::int64_t>(following.size() + rows.size());
     if (total > model.config.text.context_length) {
       throw Error(
           fmt::format("class name \"{}\": expected a prompt of at most {} tokens (the model's context length), "
@@ -129,6 +132,7 @@ ContextPrompts::ContextPrompts(const ClipModel& model, const ClassNames& classes
   }
   const at::NoGradGuard no_gradients;
   start_ = model.text->embed(as_tensor({tokenizer.start()}));
+  following_ = model.text->embed(as_tensor(following));
   fixed_ = model.text->embed(as_tensor(tokens));
   index_ = as_tensor(index).to(fixed_.device());
   end_ = as_tensor(ends).to(fixed_.device());
@@ -141,7 +145,7 @@ Prompts ContextPrompts::operator()(const Tensor& context) const {
   const std::int64_t width = fixed_.size(1);
   const Tensor rows = context.reshape({-1, width});
   Prompts prompts;
-  prompts.prefix = (prefix_rows_ == 0 ? start_ : at::cat({start_, rows.narrow(0, 0, prefix_rows_)})).unsqueeze(0);
+  prompts.prefix = at::cat({start_, rows.narrow(0, 0, prefix_rows_), following_}).unsqueeze(0);
   prompts.suffix = suffix_.defined()
                        ? suffix_
                        : at::cat({fixed_, rows}).index_select(0, index_).view({1, classes_, suffix_length_, width});
@@ -151,8 +155,10 @@ Prompts ContextPrompts::operator()(const Tensor& context) const {
 
 Prompts ContextPrompts::of_each(const Tensor& contexts) const {
   if (!suffix_.defined()) throw Error("prompts: contexts of their own stand before the name, not inside or behind it");
-  const Tensor start = start_.unsqueeze(0).expand({contexts.size(0), 1, start_.size(1)});
-  return {at::cat({start, contexts}, 1), suffix_, end_};
+  const auto for_each = [&](const Tensor& rows) {
+    return rows.unsqueeze(0).expand({contexts.size(0), rows.size(0), rows.size(1)});
+  };
+  return {at::cat({for_each(start_), contexts, for_each(following_)}, 1), suffix_, end_};
 }
 
 Tensor initial_context(const ClipModel& model, const ContextSettings& settings, std::int64_t classes,

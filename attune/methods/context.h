@@ -30,9 +30,10 @@ struct ContextSettings {
 /// before the context. Tokenisation and the frozen embeddings are done once.
 class ContextPrompts {
  public:
-  /// Throws Error that names the class whose prompt does not fit into the model's context length.
+  /// `following`: tokens between a shared context and the names behind it, frozen and part of the prefix. Throws Error
+  /// that names the class whose prompt does not fit into the model's context length.
   ContextPrompts(const ClipModel& model, const ClassNames& classes, std::int64_t context_length, bool class_specific,
-                 NamePosition position);
+                 NamePosition position, const std::vector<std::int64_t>& following = {});
 
   /// context [M, width] shared, or [C, M, width] class-specific -> prompts with one prefix.
   Prompts operator()(const Tensor& context) const;
@@ -43,6 +44,7 @@ class ContextPrompts {
  private:
   std::int64_t prefix_rows_;  // context rows that belong to the prefix
   Tensor start_;              // [1, width]
+  Tensor following_;          // [words, width], of the prefix, behind the context
   Tensor fixed_;              // [rows, width], frozen embeddings of names and ends
   Tensor index_;              // [C * Ls] into the fixed rows followed by the context rows
   Tensor suffix_;             // [1, C, Ls, width] where no context row stands in it; else undefined

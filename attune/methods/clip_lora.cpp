@@ -1,0 +1,255 @@
+#include "attune/methods/clip_lora.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "attune/base/error.h"
+#include "attune/methods/context.h"
+#include "attune/methods/descent_stage.h"
+#include "attune/optim/settings.h"
+
+namespace attune {
+namespace {
+
+constexpr double kLastRate = 1e-6;
+constexpr std::int64_t kStepsAShot = 500;
+
+struct LoraSettings {
+  std::int64_t rank, batch_size, iterations;
+  double alpha, dropout, rate, weight_decay;
+  bool text, image;
+  std::string projections, words;
+
+  explicit LoraSettings(const Config& config)
+      : rank(config.integer("lora.rank")),
+        batch_size(config.integer("batch_size")),
+        iterations(config.integer("iterations")),
+        alpha(config.number("lora.alpha")),
+        dropout(config.number("lora.dropout")),
+        rate(config.number("optim.lr")),
+        weight_decay(config.number("optim.weight_decay")),
+        text(config.text("lora.towers") != "image"),
+        image(config.text("lora.towers") != "text"),
+        projections(config.text("lora.projections")),
+        words(config.text("context.init")) {
+    const std::string towers = config.text("lora.towers");
+    if (towers != "both" && towers != "text" && towers != "image") {
+      throw UsageError(fmt::format("lora.towers: expected both, text or image, found \"{}\"", towers));
+    }
+    if (projections.empty() || projections.find_first_not_of("qkvo") != std::string::npos) {
+      throw UsageError(fmt::format("lora.projections: expected letters of qkvo, found \"{}\"", projections));
+    }
+    if (rank < 1 || rank > 1024) throw UsageError(fmt::format("lora.rank: expected 1 to 1024, found {}", rank));
+    if (batch_size < 1) throw UsageError(fmt::format("batch_size: expected at least 1, found {}", batch_size));
+    if (iterations < 0) throw UsageError(fmt::format("iterations: expected at least 0, found {}", iterations));
+    if (!(dropout >= 0 && dropout < 1)) {
+      throw UsageError(fmt::format("lora.dropout: expected at least 0 and below 1, found {}", dropout));
+    }
+  }
+};
+
+class ClipLora final : public Classifier {
+ public:
+  ClipLora(std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t seed)
+      : model_(std::move(model)), settings_(config), seed_(seed) {
+    if (settings_.image && model_->config.vision.kind != VisionConfig::Kind::kViT) {
+      throw UsageError(
+          fmt::format("clip_lora: deltas of the image tower need a vision transformer; {} has a ResNet (set "
+                      "lora.towers=text)",
+                      model_->config.name));
+    }
+    if (settings_.text) start("text", model_->config.text.layers, model_->config.text.width);
+    if (settings_.image) start("image", model_->config.vision.layers, model_->config.vision.width);
+    const at::NoGradGuard no_gradients;
+    words_ = model_->text->embed(at::tensor(model_->tokenizer->encode(settings_.words), at::kLong));
+    set_classes(classes);
+  }
+
+  Needs needs() const override { return {.features = !settings_.image, .pixels = settings_.image}; }
+  bool open_vocabulary() const override { return true; }
+  void set_classes(const ClassNames& classes) override {
+    prompts_ = ContextPrompts(*model_, classes, words_.size(0), false, NamePosition::kEnd)(words_);
+    class_features_.reset();
+  }
+
+  Tensor logits(const Batch& batch) override {
+    const at::NoGradGuard no_gradients;
+    if (!class_features_.defined()) class_features_ = class_features({});
+    return cosine_logits(image_features(batch, {}), class_features_, model_->logit_scale);
+  }
+
+  TensorMap state() const override {
+    TensorMap state;
+    for (const auto& [name, tensor] : learned_) state[name] = tensor.detach();
+    return state;
+  }
+  void load_state(const TensorMap& state) override {
+    copy_state(state, this->state(), "clip_lora");
+    class_features_.reset();
+  }
+
+  Stages stages(const TrainingData& data) override;
+
+  /// The answers [B, C] of a training step, under its own dropout.
+  Tensor training_logits(const Batch& batch, std::int64_t step) const {
+    const Dropout dropout{settings_.dropout, static_cast<std::uint64_t>(step)};
+    return cosine_logits(image_features(batch, dropout), class_features(dropout), model_->logit_scale);
+  }
+  void forget_classes() { class_features_.reset(); }
+  const TensorMap& learned() const { return learned_; }
+  const LoraSettings& settings() const { return settings_; }
+
+ private:
+  struct Dropout {
+    double rate = 0;
+    std::uint64_t step = 0;
+  };
+
+  /// down as PyTorch starts a linear layer, up at zero: the model starts as it is.
+  void start(const std::string& tower, std::int64_t layers, std::int64_t width) {
+    KeyedRandom random(seed_, "clip_lora." + tower);
+    const double bound = 1.0 / std::sqrt(static_cast<double>(width));
+    for (std::int64_t layer = 0; layer < layers; ++layer) {
+      for (const char projection : settings_.projections) {
+        const std::string name = fmt::format("{}.{}.{}", tower, layer, projection);
+        learned_[name + ".down"] =
+            uniform({settings_.rank, width}, -bound, bound, random).to(model_->device).requires_grad_(true);
+        learned_[name + ".up"] =
+            at::zeros({width, settings_.rank}, at::TensorOptions(model_->device)).requires_grad_(true);
+      }
+    }
+  }
+
+  Tuning tuning(const std::string& tower, std::int64_t layers, const Dropout& dropout) const {
+    Tuning tuning;
+    tuning.blocks.resize(static_cast<std::size_t>(layers));
+    for (std::int64_t layer = 0; layer < layers; ++layer) {
+      BlockTuning& block = tuning.blocks[static_cast<std::size_t>(layer)];
+      for (const char projection : settings_.projections) {
+        const std::string name = fmt::format("{}.{}.{}", tower, layer, projection);
+        LowRank& delta = projection == 'q'   ? block.q
+                         : projection == 'k' ? block.k
+                         : projection == 'v' ? block.v
+                                             : block.out;
+        delta.down = learned_.at(name + ".down");
+        delta.up = learned_.at(name + ".up");
+        delta.scale = settings_.alpha / std::sqrt(static_cast<double>(settings_.rank));
+        delta.dropout = dropout.rate;
+        if (dropout.rate > 0) delta.dropout_key = KeyedRandom(seed_, "dropout of " + name, dropout.step).next_u64();
+      }
+    }
+    return tuning;
+  }
+
+  Tensor class_features(const Dropout& dropout) const {
+    const Tuning own = settings_.text ? tuning("text", model_->config.text.layers, dropout) : Tuning{};
+    return model_->text->encode(prompts_, own).squeeze(0);
+  }
+  Tensor image_features(const Batch& batch, const Dropout& dropout) const {
+    if (!settings_.image) return batch.image_features;
+    return model_->image->encode(batch.pixels, tuning("image", model_->config.vision.layers, dropout)).global;
+  }
+
+  std::shared_ptr<const ClipModel> model_;
+  LoraSettings settings_;
+  std::uint64_t seed_;
+  TensorMap learned_;
+  Tensor words_;  // [M, width]
+  Prompts prompts_;
+  Tensor class_features_;  // [C, d], of the current deltas; undefined after they changed
+};
+
+/// AdamW whose rate follows a cosine over the steps, not the epochs.
+class LoraStage final : public Stage {
+ public:
+  LoraStage(ClipLora& learner, std::int64_t samples, std::int64_t iterations) : learner_(learner) {
+    const LoraSettings& settings = learner.settings();
+    const std::int64_t steps = std::max<std::int64_t>(1, samples / settings.batch_size);
+    epochs_ = std::max<std::int64_t>(1, (iterations + steps - 1) / steps);
+    planned_ = epochs_ * steps;
+    ParameterGroup group;
+    for (const auto& [name, tensor] : learner.learned()) group.parameters.push_back({name, tensor});
+    group.weight_decay = settings.weight_decay;
+    optimiser_ = make_adam({group}, {});
+  }
+
+  std::string name() const override { return "clip_lora"; }
+  int epochs() const override { return static_cast<int>(epochs_); }
+  std::int64_t batch_size() const override { return learner_.settings().batch_size; }
+  void begin_epoch(int) override {}
+  double learning_rate() const override {
+    const double done = static_cast<double>(steps_) / static_cast<double>(planned_);
+    return kLastRate + (learner_.settings().rate - kLastRate) * 0.5 * (1 + std::cos(std::numbers::pi * done));
+  }
+
+  Losses step(BatchSource& batches) override {
+    const Batch batch = batches.next();
+    const Objective objective = cross_entropy(learner_.training_logits(batch, steps_), batch.labels);
+    optimiser_->zero_gradients();
+    objective.loss.backward();
+    check_finite(optimiser_->groups(), steps_);
+    optimiser_->step(learning_rate());
+    ++steps_;
+    learner_.forget_classes();
+    const Tensor answers = objective.logits.detach().argmax(1).to(at::kCPU);
+    return {{"loss", objective.loss.item<double>()},
+            {"accuracy", answers.eq(batch.labels).to(at::kDouble).mean().item<double>()}};
+  }
+
+  TensorMap state() const override {
+    TensorMap state = optimiser_->state();
+    state["steps"] = at::scalar_tensor(steps_, at::kLong);
+    return state;
+  }
+  void load_state(const TensorMap& state) override {
+    const auto steps = state.find("steps");
+    if (steps == state.end()) throw Error("checkpoint: expected a tensor \"steps\" of clip_lora, found none");
+    steps_ = steps->second.item<std::int64_t>();
+    TensorMap rest = state;
+    rest.erase("steps");
+    optimiser_->load_state(rest);
+  }
+
+ private:
+  ClipLora& learner_;
+  std::int64_t epochs_ = 1, planned_ = 1, steps_ = 0;
+  std::unique_ptr<Optimiser> optimiser_;
+};
+
+Stages ClipLora::stages(const TrainingData& data) {
+  const auto classes = std::max<std::int64_t>(1, prompts_.end.size(0));
+  const std::int64_t shots = std::max<std::int64_t>(1, (data.samples + classes / 2) / classes);
+  Stages stages;
+  stages.push_back(std::make_unique<LoraStage>(*this, data.samples,
+                                               settings_.iterations > 0 ? settings_.iterations : kStepsAShot * shots));
+  return stages;
+}
+
+}  // namespace
+
+Method clip_lora_method() {
+  return {"clip_lora",
+          "CLIP-LoRA: low-rank deltas of both towers' attention (Zanella and Ben Ayed 2024)",
+          {
+              {"lora.rank", 2, "rank of a delta"},
+              {"lora.alpha", 1.0, "a delta is scaled by alpha / sqrt(rank)"},
+              {"lora.dropout", 0.25, "share of a delta's inputs that a training step leaves out"},
+              {"lora.towers", "both", "both, text or image"},
+              {"lora.projections", "qkv", "attention projections with deltas: letters of qkvo"},
+              {"context.init", "a photo of a", "fixed words before the class names"},
+              {"iterations", 0, "steps, rounded up to whole epochs; 0: 500 a training picture of a class"},
+              {"batch_size", 32, "samples a step"},
+              {"optim.lr", 2e-4, "learning rate of AdamW, which falls to 1e-6 along a cosine over the steps"},
+              {"optim.weight_decay", 1e-2, "of every learned tensor"},
+          },
+          [](std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config,
+             std::uint64_t seed) -> std::unique_ptr<Classifier> {
+            return std::make_unique<ClipLora>(std::move(model), classes, config, seed);
+          }};
+}
+
+}  // namespace attune
