@@ -1,20 +1,14 @@
 #include "attune/methods/cocoop.h"
 
-#include <cmath>
 #include <utility>
 
 #include "attune/base/error.h"
 #include "attune/methods/context.h"
 #include "attune/methods/descent_stage.h"
+#include "attune/methods/network.h"
 
 namespace attune {
 namespace {
-
-/// The start of a PyTorch linear layer: uniform within 1 / sqrt(in), weights and bias alike.
-Tensor linear_start(at::IntArrayRef shape, std::int64_t in, KeyedRandom& random) {
-  const double bound = 1.0 / std::sqrt(static_cast<double>(in));
-  return uniform(shape, -bound, bound, random);
-}
 
 class CoCoOp final : public Classifier {
  public:

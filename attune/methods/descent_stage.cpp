@@ -5,14 +5,25 @@
 namespace attune {
 namespace {
 
+/// The settings with a schedule that counts what the work's counts: steps or epochs.
+OptimSettings by_step(const DescentWork& work) {
+  OptimSettings settings = work.settings;
+  if (work.steps_an_epoch == 0) return settings;
+  settings.schedule.epochs *= static_cast<int>(work.steps_an_epoch);
+  settings.schedule.warmup_epochs *= static_cast<int>(work.steps_an_epoch);
+  return settings;
+}
+
 class DescentStage final : public Stage {
  public:
-  explicit DescentStage(DescentWork work) : work_(std::move(work)), descent_(work_.settings, work_.parameters) {}
+  explicit DescentStage(DescentWork work) : work_(std::move(work)), descent_(by_step(work_), work_.parameters) {}
 
   std::string name() const override { return work_.name; }
   int epochs() const override { return work_.settings.schedule.epochs; }
   std::int64_t batch_size() const override { return work_.settings.batch_size; }
-  void begin_epoch(int epoch) override { descent_.begin_epoch(epoch); }
+  void begin_epoch(int epoch) override {
+    if (work_.steps_an_epoch == 0) descent_.begin_epoch(epoch);
+  }
   double learning_rate() const override { return descent_.learning_rate(); }
   TensorMap state() const override { return descent_.state(); }
   void load_state(const TensorMap& state) override { descent_.load_state(state); }
@@ -24,13 +35,21 @@ class DescentStage final : public Stage {
   }
 
   Losses step(BatchSource& batches) override {
+    if (work_.steps_an_epoch > 0) descent_.begin_epoch(static_cast<int>(descent_.steps()));
     const Batch batch = batches.next();
     const Objective objective = work_.objective(batch, descent_.steps());
-    descent_.step(objective.loss);
+    if (objective.backward) {
+      descent_.step(objective.loss, objective.backward);
+    } else {
+      descent_.step(objective.loss);
+    }
     work_.updated();
-    const Tensor answers = objective.logits.detach().argmax(1);
-    const double accuracy = answers.eq(batch.labels.to(answers.device())).to(at::kDouble).mean().item<double>();
-    Losses losses = {{"loss", objective.loss.item<double>()}, {"accuracy", accuracy}};
+    Losses losses = {{"loss", objective.loss.item<double>()}};
+    if (objective.logits.defined()) {
+      const Tensor answers = objective.logits.detach().argmax(1);
+      const Tensor right = answers.eq(batch.labels.to(answers.device())).to(at::kDouble);
+      losses.emplace_back("accuracy", right.mean().item<double>());
+    }
     losses.insert(losses.end(), objective.terms.begin(), objective.terms.end());
     return losses;
   }

@@ -13,8 +13,10 @@ namespace attune {
 /// The loss of a training batch, with gradients to the parameters, and what is reported of it.
 struct Objective {
   Tensor loss;        // scalar
-  Tensor logits;      // [B, C], of the reported accuracy
+  Tensor logits;      // [B, C], of the reported accuracy; undefined: there is none
   Losses terms = {};  // of the loss, where it has several
+  /// Gives the parameters, whose gradients are zero before, their gradients; null: those of the loss.
+  std::function<void()> backward = nullptr;
 };
 
 /// The loss of most methods.
@@ -33,6 +35,9 @@ struct DescentWork {
   std::int64_t domain = -1;
   /// Logits [B, C] by which the best epoch is chosen; null: the classifier's.
   std::function<Tensor(const Batch&)> judged_by = nullptr;
+  /// Where it is positive, the learning rate follows its schedule from step to step instead of from epoch to epoch; an
+  /// epoch has so many.
+  std::int64_t steps_an_epoch = 0;
 };
 
 /// The stage of CoOp and of many methods after it. It reports "loss" and "accuracy".

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/methods/network.h"
 
 namespace attune {
 namespace {
@@ -25,9 +26,8 @@ std::string bias_of(int place) {
 
 void add_linear(TensorMap& parameters, int place, std::int64_t in, std::int64_t out, KeyedRandom& random) {
   const double weight_bound = std::sqrt(6.0 / static_cast<double>(in));
-  const double bias_bound = 1.0 / std::sqrt(static_cast<double>(in));
   parameters[weight_of(place)] = uniform({out, in}, -weight_bound, weight_bound, random);
-  parameters[bias_of(place)] = uniform({out}, -bias_bound, bias_bound, random);
+  parameters[bias_of(place)] = linear_start({out}, in, random);
 }
 
 void require_gradients(const TensorMap& parameters) {
@@ -114,9 +114,7 @@ void PromptDiscriminator::to(at::Device device) {
 }
 
 Tensor dropout_masks(std::int64_t batch, KeyedRandom& random) {
-  constexpr double kKept = 1.0 - PromptDiscriminator::kDropout;
-  const Tensor draws = uniform({2, batch, PromptDiscriminator::kHidden}, 0, 1, random);
-  return draws.lt(kKept).to(at::kFloat) / kKept;
+  return dropout_mask({2, batch, PromptDiscriminator::kHidden}, PromptDiscriminator::kDropout, random);
 }
 
 }  // namespace attune

@@ -1,5 +1,7 @@
 #include "attune/methods/learner.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -21,6 +23,21 @@ void copy_state(const TensorMap& from, const TensorMap& to, const std::string& w
   for (const auto& [name, source] : from) {
     if (!to.contains(name)) throw Error(fmt::format("{}: found a tensor \"{}\" that is not expected", where, name));
   }
+}
+
+void expect_trained_classes(const std::string& method, const std::vector<std::string>& trained,
+                            const ClassNames& found) {
+  if (found.names == trained) return;
+  if (found.names.size() != trained.size()) {
+    throw UsageError(
+        fmt::format("{}: expected the {} classes it was trained on, found {}; train a prompt method, such "
+                    "as coop, to name new classes",
+                    method, trained.size(), found.names.size()));
+  }
+  const auto differ = std::mismatch(trained.begin(), trained.end(), found.names.begin());
+  throw UsageError(
+      fmt::format("{}: expected the classes it was trained on, in their order, found \"{}\" in the place of \"{}\"",
+                  method, *differ.second, *differ.first));
 }
 
 void add_state(TensorMap& all, const std::string& prefix, const TensorMap& part) {

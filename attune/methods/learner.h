@@ -115,6 +115,10 @@ class Classifier : public Learner {
 /// Copies `from` into `to` name by name; `where` is named in errors about missing, unknown or misshapen tensors.
 void copy_state(const TensorMap& from, const TensorMap& to, const std::string& where);
 
+/// Throws UsageError, in the name of `method`, unless `found` are the classes it was trained on, in their order.
+void expect_trained_classes(const std::string& method, const std::vector<std::string>& trained,
+                            const ClassNames& found);
+
 /// Puts `part` into `all`, every name behind `prefix`; and takes it out again, without the prefix.
 void add_state(TensorMap& all, const std::string& prefix, const TensorMap& part);
 TensorMap part_of_state(const TensorMap& all, const std::string& prefix);

@@ -79,19 +79,7 @@ class LinearProbe final : public Classifier {
 
   bool open_vocabulary() const override { return false; }
 
-  void set_classes(const ClassNames& classes) override {
-    if (classes.names == classes_) return;
-    if (classes.names.size() != classes_.size()) {
-      throw UsageError(
-          fmt::format("linear_probe: expected the {} classes it was trained on, found {}; train a prompt method, such "
-                      "as coop, to name new classes",
-                      classes_.size(), classes.names.size()));
-    }
-    const auto differ = std::mismatch(classes_.begin(), classes_.end(), classes.names.begin());
-    throw UsageError(fmt::format(
-        "linear_probe: expected the classes it was trained on, in their order, found \"{}\" in the place of \"{}\"",
-        *differ.second, *differ.first));
-  }
+  void set_classes(const ClassNames& classes) override { expect_trained_classes("linear_probe", classes_, classes); }
 
   Tensor logits(const Batch& batch) override {
     const at::NoGradGuard no_gradients;

@@ -11,6 +11,7 @@
 #include "attune/methods/adapter.h"
 #include "attune/methods/context.h"
 #include "attune/methods/descent_stage.h"
+#include "attune/methods/domain_prompts.h"
 #include "attune/methods/spg_training.h"
 
 namespace attune {
@@ -67,12 +68,6 @@ ContextSettings context_settings(const std::string& words) {
   return ContextSettings(own);
 }
 
-/// A prompt label and the domain whose images it belongs to.
-struct Label {
-  std::string domain;
-  Tensor value;  // [M, width], a leaf
-};
-
 class Spg final : public Classifier {
  public:
   Spg(std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t seed)
@@ -83,7 +78,7 @@ class Spg final : public Classifier {
         label_settings_(label_settings(config, Preset::named(config.text("preset")))),
         generator_settings_(generator_settings(config, Preset::named(config.text("preset")))),
         clipping_(SpgClipping::named(config.text("clip"))),
-        start_(initial_context(*model_, context_settings(config.text("context.init")), 1, seed)),
+        labels_(initial_context(*model_, context_settings(config.text("context.init")), 1, seed)),
         prompts_(make_prompts(classes)),
         generator_(make_generator()) {
     if (draws_ < 1 || draws_ > kMostDraws) {
@@ -103,23 +98,24 @@ class Spg final : public Classifier {
   friend class SpgGeneratorStage;
 
   ContextPrompts make_prompts(const ClassNames& classes) const {
-    return {*model_, classes, start_.size(0), false, NamePosition::kEnd};
+    return {*model_, classes, labels_.start().size(0), false, NamePosition::kEnd};
   }
   PromptGenerator make_generator() const {
     KeyedRandom random(seed_, "spg.generator");
-    PromptGenerator generator(model_->config.joint_width, start_.size(0), start_.size(1), random);
-    generator.to(start_.device());
+    const Tensor& start = labels_.start();
+    PromptGenerator generator(model_->config.joint_width, start.size(0), start.size(1), random);
+    generator.to(start.device());
     return generator;
   }
   PromptDiscriminator make_discriminator() const {
     KeyedRandom random(seed_, "spg.discriminator");
-    PromptDiscriminator discriminator(model_->config.joint_width, start_.size(0), start_.size(1), random);
-    discriminator.to(start_.device());
+    const Tensor& start = labels_.start();
+    PromptDiscriminator discriminator(model_->config.joint_width, start.size(0), start.size(1), random);
+    discriminator.to(start.device());
     return discriminator;
   }
-  Label& label_named(const std::string& domain);
-  std::unique_ptr<Stage> label_stage(const std::string& name, std::int64_t domain);
-  void reuse_labels(const std::vector<DomainSamples>& domains);
+  std::unique_ptr<Stage> label_stage(const SourceDomain& domain);
+  void reuse_labels(const std::vector<SourceDomain>& domains);
   void report_labels() const;
 
   std::shared_ptr<const ClipModel> model_;
@@ -128,10 +124,9 @@ class Spg final : public Classifier {
   std::string labels_from_;
   OptimSettings label_settings_, generator_settings_;
   SpgClipping clipping_;
-  Tensor start_;  // [M, width], the embeddings of the first words
+  DomainPrompts labels_;
   ContextPrompts prompts_;
   PromptGenerator generator_;
-  std::vector<Label> labels_;
 };
 
 class SpgGeneratorStage final : public Stage {
@@ -140,10 +135,8 @@ class SpgGeneratorStage final : public Stage {
       : learner_(learner),
         seed_(data.seed),
         discriminator_(learner.make_discriminator()),
-        training_(learner.generator_, discriminator_, learner.generator_settings_, learner.clipping_) {
-    for (const DomainSamples& domain : data.domains) label_of_domain_.push_back(position_of(domain.name));
-    if (data.domains.empty()) label_of_domain_.push_back(0);
-  }
+        domains_(data.domains),
+        training_(learner.generator_, discriminator_, learner.generator_settings_, learner.clipping_) {}
 
   std::string name() const override { return "generator"; }
   int epochs() const override { return learner_.generator_settings_.schedule.epochs; }
@@ -152,23 +145,21 @@ class SpgGeneratorStage final : public Stage {
 
   void begin_epoch(int epoch) override {
     if (epoch == 0) learner_.report_labels();
-    std::vector<Tensor> labels;
-    for (const Label& label : learner_.labels_) labels.push_back(label.value.detach());
-    labels_ = at::stack(labels);
     training_.begin_epoch(epoch);
   }
 
   Losses step(BatchSource& batches) override {
     const Batch batch = batches.next(), other = batches.next();
-    const at::Device device = labels_.device();
+    const at::Device device = learner_.labels_.start().device();
     KeyedRandom random(seed_, "spg.iteration", static_cast<std::uint64_t>(steps_++));
     SpgDraws draws = draw_iteration(batch.image_features.size(0), other.image_features.size(0), random);
     for (Tensor* one : {&draws.noise, &draws.learned_masks, &draws.generated_masks, &draws.generator_masks}) {
       *one = one->to(device);
     }
-    const SpgLosses losses = training_.step({prompts_of(batch), normalise_rows(batch.image_features.to(device)),
-                                             normalise_rows(other.image_features.to(device))},
-                                            draws);
+    const SpgLosses losses =
+        training_.step({learner_.labels_.of(batch, domains_), normalise_rows(batch.image_features.to(device)),
+                        normalise_rows(other.image_features.to(device))},
+                       draws);
     return {{"loss", losses.discriminator + losses.generator},
             {"discriminator_loss", losses.discriminator},
             {"generator_loss", losses.generator},
@@ -189,29 +180,11 @@ class SpgGeneratorStage final : public Stage {
   }
 
  private:
-  std::int64_t position_of(const std::string& domain) const {
-    const auto found = std::find_if(learner_.labels_.begin(), learner_.labels_.end(),
-                                    [&](const Label& label) { return label.domain == domain; });
-    return found == learner_.labels_.end() ? -1 : found - learner_.labels_.begin();
-  }
-
-  /// [B, M, width], the labels of the images' domains.
-  Tensor prompts_of(const Batch& batch) const {
-    std::vector<std::int64_t> rows;
-    for (std::int64_t i = 0; i < batch.image_features.size(0); ++i) {
-      const std::int64_t domain = batch.domains.defined() ? batch.domains[i].item<std::int64_t>() : 0;
-      rows.push_back(label_of_domain_.at(static_cast<std::size_t>(domain)));
-      if (rows.back() < 0) throw Error(fmt::format("spg: expected a prompt label for domain {}, found none", domain));
-    }
-    return labels_.index_select(0, at::tensor(rows, at::kLong).to(labels_.device()));
-  }
-
   Spg& learner_;
   std::uint64_t seed_;
   PromptDiscriminator discriminator_;
+  std::vector<DomainSamples> domains_;
   SpgTraining training_;
-  std::vector<std::int64_t> label_of_domain_;  // by domain; -1: a domain that is not learned from
-  Tensor labels_;                              // [K, M, width]
   std::int64_t steps_ = 0;
 };
 
@@ -232,8 +205,9 @@ Tensor Spg::logits(const Batch& batch) {
       noise.push_back(normal({draws_, PromptGenerator::kNoise}, 0, 1, random));
     }
     const Tensor features =
-        batch.image_features.narrow(0, first, count).to(start_.device()).repeat_interleave(draws_, 0);
-    const Tensor prompts = generator_(at::cat(noise).to(start_.device()), normalise_rows(features), /*training=*/false);
+        batch.image_features.narrow(0, first, count).to(labels_.start().device()).repeat_interleave(draws_, 0);
+    const Tensor prompts =
+        generator_(at::cat(noise).to(labels_.start().device()), normalise_rows(features), /*training=*/false);
     const Tensor logits =
         cosine_logits_per_image(features, model_->text->encode(prompts_.of_each(prompts)), model_->logit_scale);
     parts.push_back(logits.view({count, draws_, logits.size(1)}).mean(1));
@@ -244,26 +218,19 @@ Tensor Spg::logits(const Batch& batch) {
 TensorMap Spg::state() const {
   TensorMap state;
   add_state(state, kGenerator, generator_.state());
-  for (const Label& label : labels_) state[kLabels + label.domain] = label.value.detach();
+  add_state(state, kLabels, labels_.state());
   return state;
 }
 
 void Spg::load_state(const TensorMap& state) {
   // Which domains there are is the state's to say; those that are known already must be in it.
-  for (const auto& [domain, value] : part_of_state(state, kLabels)) label_named(domain);
+  for (const auto& [domain, value] : part_of_state(state, kLabels)) labels_.of(domain);
   copy_state(state, this->state(), "spg");
 }
 
-Label& Spg::label_named(const std::string& domain) {
-  const auto found =
-      std::find_if(labels_.begin(), labels_.end(), [&](const Label& label) { return label.domain == domain; });
-  if (found != labels_.end()) return *found;
-  return labels_.emplace_back(Label{domain, start_.detach().clone().requires_grad_(true)});
-}
-
 /// CoOp on the samples of one domain.
-std::unique_ptr<Stage> Spg::label_stage(const std::string& name, std::int64_t domain) {
-  const Tensor label = label_named(name).value;
+std::unique_ptr<Stage> Spg::label_stage(const SourceDomain& domain) {
+  const Tensor label = labels_.of(domain.name);
   const auto logits = [this, label](const Batch& batch) {
     return cosine_logits(batch.image_features, model_->text->encode(prompts_(label)).squeeze(0), model_->logit_scale);
   };
@@ -271,17 +238,17 @@ std::unique_ptr<Stage> Spg::label_stage(const std::string& name, std::int64_t do
     return cross_entropy(logits(batch), batch.labels);
   };
   return make_descent_stage(
-      {"label " + name, label_settings_, {{{{"label", label}}}}, objective, [] {}, domain, logits});
+      {"label " + domain.name, label_settings_, {{{{"label", label}}}}, objective, [] {}, domain.index, logits});
 }
 
-void Spg::reuse_labels(const std::vector<DomainSamples>& domains) {
+void Spg::reuse_labels(const std::vector<SourceDomain>& domains) {
   const AdapterInfo info = read_adapter_info(labels_from_);
   if (info.weight_hash != model_->weight_hash()) {
     throw Error(fmt::format("labels.from: expected an adapter of the base model with weights {}, found {} of {}",
                             model_->weight_hash(), labels_from_, info.weight_hash));
   }
   const TensorMap found = part_of_state(read_adapter_tensors(labels_from_), kLabels);
-  for (const DomainSamples& domain : domains) {
+  for (const SourceDomain& domain : domains) {
     const auto label = found.find(domain.name);
     if (label == found.end()) {
       std::vector<std::string> names;
@@ -289,15 +256,15 @@ void Spg::reuse_labels(const std::vector<DomainSamples>& domains) {
       throw UsageError(fmt::format("labels.from: expected a prompt label of \"{}\" in {}, found {}", domain.name,
                                    labels_from_, names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "))));
     }
-    copy_state({{domain.name, label->second}}, {{domain.name, label_named(domain.name).value.detach()}}, labels_from_);
+    copy_state({{domain.name, label->second}}, {{domain.name, labels_.of(domain.name).detach()}}, labels_from_);
   }
 }
 
 /// The generator ends in tanh: what a label has outside of (-1, 1) it cannot give.
 void Spg::report_labels() const {
   std::vector<std::string> largest;
-  for (const Label& label : labels_) {
-    const double entry = label.value.detach().abs().max().item<double>();
+  for (const DomainPrompts::Entry& label : labels_.all()) {
+    const double entry = label.prompt.detach().abs().max().item<double>();
     largest.push_back(fmt::format("{} {:.3f}", label.domain, entry));
     if (!(entry < 1)) {
       log_warning(fmt::format(
@@ -310,24 +277,12 @@ void Spg::report_labels() const {
 }
 
 Stages Spg::stages(const TrainingData& data) {
-  std::vector<DomainSamples> sources;
-  std::vector<std::int64_t> indices;
-  for (std::size_t d = 0; d < data.domains.size(); ++d) {
-    if (data.domains[d].samples == 0) continue;
-    sources.push_back(data.domains[d]);
-    indices.push_back(static_cast<std::int64_t>(d));
-  }
-  if (data.domains.empty()) {
-    sources.push_back({"all", data.samples});
-    indices.push_back(-1);
-  }
+  const std::vector<SourceDomain> sources = source_domains(data);
   Stages stages;
   if (!labels_from_.empty()) {
     reuse_labels(sources);
   } else {
-    for (std::size_t k = 0; k < sources.size(); ++k) {
-      stages.push_back(label_stage(sources[k].name, indices[k]));
-    }
+    for (const SourceDomain& domain : sources) stages.push_back(label_stage(domain));
   }
   stages.push_back(std::make_unique<SpgGeneratorStage>(*this, data));
   return stages;

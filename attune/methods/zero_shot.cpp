@@ -2,19 +2,10 @@
 
 #include <utility>
 
-#include "attune/text/templates.h"
+#include "attune/methods/hand_features.h"
 
 namespace attune {
 namespace {
-
-/// One template, the data set's own, or an ensemble with the data set's own appended where it has one (CoOp's rule).
-std::vector<std::string> choose_templates(const std::string& choice, const std::string& own) {
-  if (choice.find("{}") != std::string::npos) return {choice};
-  if (choice == "single") return {own};
-  std::vector<std::string> templates = template_ensemble(choice);
-  if (own != kDefaultTemplate) templates.push_back(own);
-  return templates;
-}
 
 class ZeroShot final : public Classifier {
  public:
@@ -26,13 +17,7 @@ class ZeroShot final : public Classifier {
   bool open_vocabulary() const override { return true; }
 
   void set_classes(const ClassNames& classes) override {
-    const std::vector<std::string> templates = choose_templates(templates_, classes.prompt_template);
-    std::vector<std::string> sentences;
-    for (const std::string& name : classes.names) {
-      for (const std::string& one : templates) sentences.push_back(fill(one, name));
-    }
-    const auto per_class = static_cast<std::int64_t>(templates.size());
-    class_features_ = encode_sentences(*model_, sentences).view({-1, per_class, model_->config.joint_width}).mean(1);
+    class_features_ = hand_features(*model_, classes, templates_);
   }
 
   Tensor logits(const Batch& batch) override {
@@ -55,9 +40,7 @@ class ZeroShot final : public Classifier {
 Method zero_shot_method() {
   return {"zero_shot",
           "Zero-shot CLIP: hand-written templates, nothing is learned",
-          {{"templates", "single",
-            "single (the data set's own), best7, all80 (ImageNet's ensembles with the data set's own), or a template "
-            "with {} in the place of the name"}},
+          {templates_key()},
           [](std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t)
               -> std::unique_ptr<Classifier> { return std::make_unique<ZeroShot>(std::move(model), classes, config); }};
 }

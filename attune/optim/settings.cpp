@@ -30,7 +30,8 @@ double at_least(const Config& config, const char* key, double least) {
 std::unique_ptr<Optimiser> make(const OptimSettings& settings, std::vector<ParameterGroup> groups) {
   for (ParameterGroup& group : groups) group.weight_decay = settings.weight_decay;
   if (settings.kind == OptimSettings::Kind::kSgd) return make_sgd(std::move(groups), {.momentum = settings.momentum});
-  return make_adam(std::move(groups), {.decoupled = settings.kind == OptimSettings::Kind::kAdamW});
+  return make_adam(std::move(groups),
+                   {.epsilon = settings.epsilon, .decoupled = settings.kind == OptimSettings::Kind::kAdamW});
 }
 
 }  // namespace
@@ -78,11 +79,15 @@ Descent::Descent(const OptimSettings& settings, std::vector<ParameterGroup> grou
     : schedule_(settings.schedule), clip_norm_(settings.clip_norm), optimiser_(make(settings, std::move(groups))) {}
 
 void Descent::step(const Tensor& loss) {
+  step(loss, [&] { loss.backward(); });
+}
+
+void Descent::step(const Tensor& loss, const std::function<void()>& backward) {
   ++steps_;
   const double value = loss.item<double>();
   if (!std::isfinite(value)) throw Error(fmt::format("training: the loss is {} at step {}", value, steps_));
   optimiser_->zero_gradients();
-  loss.backward();
+  backward();
   clip_each_gradient(optimiser_->groups());
   if (clip_norm_ > 0) clip_gradient_norm(optimiser_->groups(), clip_norm_);
   check_finite(optimiser_->groups(), steps_);

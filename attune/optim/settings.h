@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -17,6 +18,7 @@ struct OptimSettings {
   Schedule schedule;
   double momentum = 0.9;
   double weight_decay = 5e-4;
+  double epsilon = 1e-8;   // of adam and adamw
   double clip_norm = 0.0;  // 0: gradients are not clipped
   std::int64_t batch_size = 32;
 
@@ -36,6 +38,8 @@ class Descent {
   std::int64_t steps() const { return steps_; }
   /// One update from a scalar loss. Throws Error that names the tensor and the step where a number is not finite.
   void step(const Tensor& loss);
+  /// The same where `backward` gives the parameters, whose gradients are zero before, other gradients than the loss's.
+  void step(const Tensor& loss, const std::function<void()>& backward);
 
   TensorMap state() const;
   void load_state(const TensorMap& state);
