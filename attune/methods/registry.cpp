@@ -5,6 +5,7 @@
 
 #include "attune/base/error.h"
 #include "attune/methods/clip_adapter.h"
+#include "attune/methods/clip_lora.h"
 #include "attune/methods/cocoop.h"
 #include "attune/methods/coop.h"
 #include "attune/methods/dpl.h"
@@ -12,17 +13,21 @@
 #include "attune/methods/kgcoop.h"
 #include "attune/methods/linear_probe.h"
 #include "attune/methods/prograd.h"
+#include "attune/methods/prompted_towers.h"
+#include "attune/methods/promptsrc.h"
 #include "attune/methods/spg.h"
 #include "attune/methods/tip_adapter.h"
+#include "attune/methods/visual_prompt.h"
 #include "attune/methods/zero_shot.h"
 
 namespace attune {
 
 const std::vector<Method>& methods() {
   static const std::vector<Method> kAll = {
-      zero_shot_method(),     linear_probe_method(), coop_method(),         cocoop_method(),
-      kgcoop_method(),        prograd_method(),      clip_adapter_method(), tip_adapter_method(),
-      tip_adapter_f_method(), dpl_method(),          spg_method(),          dpspg_method(),
+      zero_shot_method(), linear_probe_method(), coop_method(),          cocoop_method(),        kgcoop_method(),
+      prograd_method(),   clip_adapter_method(), tip_adapter_method(),   tip_adapter_f_method(), dpl_method(),
+      spg_method(),       dpspg_method(),        maple_method(),         vpt_method(),           ivlp_method(),
+      deep_text_method(), promptsrc_method(),    visual_prompt_method(), clip_lora_method(),
   };
   return kAll;
 }
