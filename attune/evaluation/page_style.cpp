@@ -95,6 +95,8 @@ figcaption { font-size: .92rem; margin-bottom: .3rem; }
 .heat .right { fill: var(--accent); } .heat .false { fill: var(--wrong-fill); } .heat rect:hover { stroke: var(--ink); }
 .heat .rule { stroke: var(--page); stroke-width: 1; }
 .heat .number { font-size: 10px; fill: var(--ink); text-anchor: middle; }
+.study th:first-child { position: sticky; left: 0; background: var(--page); padding-right: 1.2rem; }
+.study { width: auto; min-width: 60%; margin-bottom: 1.4rem; }
 .confusions { max-width: 46rem; }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.2rem, 1fr)); gap: 1.4rem 1rem; padding: 0; margin: 0; list-style: none; }
 .sheet li { font-size: .82rem; line-height: 1.35; }

@@ -340,8 +340,11 @@ StudyRecord Study::record_of(std::vector<StudyRun> runs) const {
   study.draw = name_of(plan_.design.draw);
   study.shots = plan_.design.shots;
   study.seeds = plan_.design.seeds;
-  for (const StudyMethod& method : methods_)
-    study.methods.push_back({method.label, method.name(), method.config.to_json()});
+  for (const StudyMethod& method : methods_) {
+    Json config = method.config.to_json();
+    for (const Key& key : RunSettings::schema()) config.erase(key.name);
+    study.methods.push_back({method.label, method.name(), std::move(config)});
+  }
   study.runs = std::move(runs);
   return study;
 }

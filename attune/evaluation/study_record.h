@@ -46,7 +46,7 @@ struct StudyRun {
 struct StudiedMethod {
   std::string label;
   std::string method;
-  Json config;  // shots, domains and classes are each run's own
+  Json config;  // without shots, draw, domains and classes, which the study sets
 };
 
 /// What study.json holds.

@@ -2,75 +2,95 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "attune/base/files.h"
-#include "attune/evaluation/charts.h"
 #include "attune/evaluation/html.h"
-#include "attune/evaluation/sections.h"
-#include "attune/evaluation/study_table.h"
+#include "attune/evaluation/study_sections.h"
 
 namespace attune {
 namespace {
 
-std::string row_name(const StudyTableRow& row) {
-  const std::string shots = shots_text(row.shots);
-  return escape(row.method) + (shots.empty() ? "" : fmt::format("<span class=\"sub\">{}</span>", shots));
+std::string protocol_in_words(const StudyRecord& study) {
+  switch (protocol_named(study.protocol)) {
+    case Protocol::kFewShot:
+      return "Few-shot learning";
+    case Protocol::kBaseToNew:
+      return "From base to new classes";
+    case Protocol::kCrossDataset:
+      return "From one data set to others";
+    case Protocol::kDgMulti:
+      return "Leaving one domain out";
+    case Protocol::kDgSingle:
+      return "From a single domain";
+    case Protocol::kDgCross:
+      return "From the domains of one data set to others";
+  }
+  return study.protocol;
 }
 
-std::string cell_html(const std::optional<Summary>& cell, bool best) {
-  if (!cell) return "–";
-  std::string html = per_cent_plain(cell->mean);
-  if (best) html = "<strong>" + html + "</strong>";
-  if (cell->count > 1) html += fmt::format("<span class=\"sub\">± {}</span>", per_cent_plain(cell->deviation));
-  return html;
+std::string counted(std::size_t count, std::string_view one, std::string_view many) {
+  return fmt::format("{} {}", whole(static_cast<std::int64_t>(count)), count == 1 ? one : many);
 }
 
-/// The largest mean of a column, to the digit that is shown.
-double best_in(const StudyTable& table, std::size_t column) {
-  double best = -1;
+std::string facts(const StudyRecord& study) {
+  return fmt::format("{} · {} · {} · {}", escape(study.model), counted(study.methods.size(), "method", "methods"),
+                     counted(study.runs.size(), "run", "runs"), counted(study.seeds.size(), "seed", "seeds"));
+}
+
+/// The best row of the column that matters most, against zero-shot.
+std::string lead(const StudyTable& table) {
+  const std::optional<std::size_t> main = main_column(table);
+  if (!main) return "";
+  const StudyTableRow* best = nullptr;
+  const StudyTableRow* before = nullptr;
   for (const StudyTableRow& row : table.rows) {
-    if (row.cells[column]) best = std::max(best, std::round(1000 * row.cells[column]->mean));
+    if (!row.cells[*main]) continue;
+    if (!row.shots && before == nullptr) before = &row;
+    if (best == nullptr || row.cells[*main]->mean > best->cells[*main]->mean) best = &row;
   }
-  return best;
-}
-
-std::string table_section(const StudyTable& table) {
-  Table shown{"Top-1 accuracy in per cent: mean over seeds, standard deviation below; the best of a column is bold",
-              {{"Method"}},
-              {},
-              "study"};
-  for (const StudyColumn& column : table.columns) shown.columns.push_back({escape(heading(column)), true});
-  for (const StudyTableRow& row : table.rows) {
-    TableRow line{{{row_name(row)}}, "top"};
-    for (std::size_t c = 0; c < row.cells.size(); ++c) {
-      const bool best = row.cells[c] && std::round(1000 * row.cells[c]->mean) == best_in(table, c);
-      line.cells.push_back({cell_html(row.cells[c], best)});
-    }
-    shown.rows.push_back(std::move(line));
+  if (best == nullptr) return "";
+  const StudyColumn& column = table.columns[*main];
+  const std::string place = column.average ? "on average" : "on " + escape(heading(column));
+  std::string text = fmt::format("Best {}{}: <strong>{}</strong>{} with {}", place, column.role == "HM" ? " (HM)" : "",
+                                 escape(best->method), best->shots ? ", " + shots_text(best->shots) : "",
+                                 per_cent(best->cells[*main]->mean));
+  if (before != nullptr && before != best) {
+    text += fmt::format(", {} points from {}", points(best->cells[*main]->mean - before->cells[*main]->mean),
+                        escape(before->method));
   }
-  const bool floors =
-      std::any_of(table.floors.begin(), table.floors.end(), [](const auto& floor) { return floor.has_value(); });
-  if (floors) {
-    TableRow line{{{"Nearest pixels"}}, "group"};
-    for (const std::optional<double>& floor : table.floors)
-      line.cells.push_back({floor ? per_cent_plain(*floor) : "–"});
-    shown.rows.push_back(std::move(line));
-  }
-  return html_section("results", "Results", "<div class=\"scroll\">" + html_table(shown) + "</div>");
+  return "<p class=\"lead\">" + text + ".</p>\n";
 }
 
 }  // namespace
 
 std::string study_report_html(const StudyRecord& study) {
   const StudyTable table = study_table(study);
-  const std::string title = fmt::format("{} on {}", study.protocol, fmt::join(study.datasets, ", "));
-  return html_page(title, fmt::format("<header><p class=\"overline\">Attune study</p><h1>{}</h1></header>\n<main>\n",
-                                      escape(title)) +
-                              table_section(table) + "</main>\n");
+  struct Part {
+    std::string id, name, html;
+  };
+  const Part parts[] = {{"failures", "Failures", failure_section(study)},
+                        {"results", "Results", table_section(table)},
+                        {"bars", "Intervals", bar_section(table)},
+                        {"curves", "Shots", curve_section(table)},
+                        {"calibration", "Calibration", calibration_section(study)},
+                        {"provenance", "Provenance", provenance_section(study)}};
+  std::string items, body;
+  for (const Part& part : parts) {
+    if (part.html.empty()) continue;
+    items += fmt::format("<li><a href=\"#{}\">{}</a></li>", part.id, part.name);
+    body += html_section(part.id, part.name, part.html);
+  }
+  const std::string title = fmt::format("{}: {}", protocol_in_words(study), fmt::join(study.datasets, ", "));
+  return html_page(
+      title, fmt::format("<header><p class=\"overline\">Attune study · {}</p><h1>{}</h1><p class=\"facts\">{}</p>\n{}"
+                         "<nav aria-label=\"Contents\"><ul>{}</ul></nav>\n</header>\n<main>\n{}</main>\n"
+                         "<footer>Written by Attune {}. This page is complete in itself and asks nothing of the "
+                         "network.</footer>\n",
+                         escape(study.protocol), escape(title), facts(study), lead(table), items, body,
+                         escape(study.version)));
 }
 
 void write_study_report(const StudyRecord& study, const std::filesystem::path& path) {

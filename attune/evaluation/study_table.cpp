@@ -183,6 +183,23 @@ std::string aligned(const std::vector<std::vector<std::string>>& lines) {
   return text;
 }
 
+/// The columns of one group.
+std::string block_text(const StudyTable& table, const std::string& group) {
+  std::vector<std::vector<std::string>> lines = {{"", ""}};
+  std::vector<std::string> floors = {"nearest pixels", ""};
+  bool any_floor = false;
+  for (const StudyTableRow& row : table.rows) lines.push_back({row.method, shots_text(row.shots)});
+  for (std::size_t c = 0; c < table.columns.size(); ++c) {
+    if (table.columns[c].group != group) continue;
+    lines[0].push_back(heading(table.columns[c]));
+    for (std::size_t r = 0; r < table.rows.size(); ++r) lines[r + 1].push_back(cell_text(table.rows[r].cells[c], " ±"));
+    floors.push_back(table.floors[c] ? fmt::format("{:.1f}", 100 * *table.floors[c]) : "-");
+    any_floor = any_floor || table.floors[c];
+  }
+  if (any_floor) lines.push_back(floors);
+  return aligned(lines);
+}
+
 }  // namespace
 
 std::string heading(const StudyColumn& column) {
@@ -220,19 +237,13 @@ std::string shots_text(const std::optional<int>& shots) {
 }
 
 std::string study_text(const StudyTable& table) {
-  std::vector<std::vector<std::string>> lines = {{"", ""}};
-  for (const StudyColumn& column : table.columns) lines[0].push_back(heading(column));
-  for (const StudyTableRow& row : table.rows) {
-    lines.push_back({row.method, shots_text(row.shots)});
-    for (const std::optional<Summary>& cell : row.cells) lines.back().push_back(cell_text(cell, " ±"));
+  std::vector<std::string> groups;
+  for (const StudyColumn& column : table.columns) {
+    if (std::find(groups.begin(), groups.end(), column.group) == groups.end()) groups.push_back(column.group);
   }
-  const auto known = [](const std::optional<double>& floor) { return floor.has_value(); };
-  if (std::any_of(table.floors.begin(), table.floors.end(), known)) {
-    lines.push_back({"nearest pixels", ""});
-    for (const std::optional<double>& floor : table.floors)
-      lines.back().push_back(floor ? fmt::format("{:.1f}", 100 * *floor) : "-");
-  }
-  return aligned(lines);
+  std::string text;
+  for (const std::string& group : groups) text += (text.empty() ? "" : "\n") + block_text(table, group);
+  return text;
 }
 
 std::string study_csv(const StudyTable& table) {

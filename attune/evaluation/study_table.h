@@ -39,7 +39,7 @@ StudyTable study_table(const StudyRecord& study);
 /// "4 shots", "all samples" or nothing.
 std::string shots_text(const std::optional<int>& shots);
 
-/// For a terminal: per cent, mean and deviation over seeds.
+/// For a terminal: per cent, mean and deviation over seeds; one block for all pictures and one for each group.
 std::string study_text(const StudyTable& table);
 /// `method,shots,column,group,role,seeds,mean,deviation,half_width`, a line a cell; shares with six digits.
 std::string study_csv(const StudyTable& table);
