@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "attune/base/error.h"
-#include "attune/methods/context.h"
 #include "attune/methods/descent_stage.h"
+#include "attune/methods/image_contexts.h"
 #include "attune/methods/network.h"
 
 namespace attune {
@@ -31,8 +31,8 @@ class CoCoOp final : public Classifier {
   void set_classes(const ClassNames& classes) override { prompts_ = make_prompts(classes); }
 
   Tensor logits(const Batch& batch) override {
-    const at::NoGradGuard no_gradients;
-    return training_logits(batch);
+    return logits_by_image(*model_, prompts_, batch.image_features,
+                           [this](const Tensor& features) { return contexts_of(features); });
   }
 
   TensorMap state() const override {
@@ -76,11 +76,15 @@ class CoCoOp final : public Classifier {
             {"meta_net.linear2.bias", bias2_}};
   }
 
+  /// Contexts [B, M, width] of features [B, d].
+  Tensor contexts_of(const Tensor& features) const {
+    const Tensor hidden = at::relu(at::linear(normalise_rows(features), weight1_, bias1_));
+    return context_ + at::linear(hidden, weight2_, bias2_).unsqueeze(1);
+  }
+
   Tensor training_logits(const Batch& batch) const {
-    const Tensor features = normalise_rows(batch.image_features);
-    const Tensor bias = at::linear(at::relu(at::linear(features, weight1_, bias1_)), weight2_, bias2_);  // [B, width]
-    const Tensor contexts = context_ + bias.unsqueeze(1);
-    return cosine_logits_per_image(batch.image_features, model_->text->encode(prompts_.of_each(contexts)),
+    return cosine_logits_per_image(batch.image_features,
+                                   model_->text->encode(prompts_.of_each(contexts_of(batch.image_features))),
                                    model_->logit_scale);
   }
 

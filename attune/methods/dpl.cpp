@@ -14,7 +14,7 @@
 namespace attune {
 namespace {
 
-constexpr std::int64_t kMostTokens = 1000, kMostWidth = 1 << 16;
+constexpr std::int64_t kMostTokens = 1000, kMostWidth = 1 << 12;
 constexpr double kStartBias = 0.01;
 
 enum class DomainContext { kImage, kBatch, kTraining };

@@ -13,7 +13,7 @@
 namespace attune {
 namespace {
 
-constexpr std::int64_t kMostHidden = 1 << 16;
+constexpr std::int64_t kMostHidden = 1 << 14;
 
 OptimSettings label_settings(const Config& config) {
   Config own(OptimSettings::schema());

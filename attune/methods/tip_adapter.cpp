@@ -118,7 +118,8 @@ class TipAdapter final : public Classifier {
   Tensor strength_;  // [2] fp64: alpha, beta
 };
 
-/// Gathers the keys: an epoch is one view of every picture, in one batch.
+/// Gathers the keys: an epoch is one view of every picture, in one batch. Its loss is the mean distance, one less the
+/// cosine, of the view to the keys.
 class CacheStage final : public Stage {
  public:
   CacheStage(TipAdapter& learner, std::int64_t samples)
@@ -140,9 +141,9 @@ class CacheStage final : public Stage {
     learner_.labels_.index_copy_(0, samples, batch.labels);
     // The mean and the sum have the same direction.
     learner_.keys_.copy_(normalise_rows(sum_));
-    const Tensor logits = learner_.logits(batch);
-    return {{"loss", at::cross_entropy_loss(logits, batch.labels.to(logits.device())).item<double>()},
-            {"accuracy", share_right(logits, batch.labels.to(logits.device()))}};
+    const Tensor keys = learner_.keys_.index_select(0, samples.to(learner_.keys_.device()));
+    const Tensor cosines = (normalise_rows(batch.image_features.to(keys.device())) * keys).sum(1);
+    return {{"loss", 1 - cosines.mean().item<double>()}};
   }
 
  private:
@@ -175,7 +176,8 @@ void TipAdapter::load_state(const TensorMap& state) {
   const auto keys = state.find("keys");
   const auto labels = state.find("labels");
   // How many samples the cache holds is the state's to say.
-  if (keys != state.end() && keys->second.dim() == 2 && keys->second.size(0) != keys_.size(0)) {
+  if (keys != state.end() && keys->second.dim() == 2 && keys->second.size(1) == keys_.size(1) &&
+      keys->second.size(0) != keys_.size(0)) {
     make_cache(keys->second.size(0));
   }
   if (labels != state.end() && labels->second.numel() > 0) {

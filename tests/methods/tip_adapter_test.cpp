@@ -139,6 +139,9 @@ TEST(TipAdapter, RefusesOtherClassesAndLabelsThatAreNone) {
   EXPECT_THAT([&] { learner->load_state(state); }, ThrowsMessage<Error>(HasSubstr("labels")));
   state["labels"] = at::tensor({0}, at::kLong);
   EXPECT_THAT([&] { learner->load_state(state); }, ThrowsMessage<Error>(HasSubstr("labels")));
+  state["labels"] = at::tensor({0, 1}, at::kLong);
+  state["keys"] = at::zeros({std::int64_t{1} << 40, 0});
+  EXPECT_THAT([&] { learner->load_state(state); }, ThrowsMessage<Error>(HasSubstr("keys")));
   EXPECT_THAT([&] { make_small(tip_adapter_method(), {"tip.beta=0"}, classes()); },
               ThrowsMessage<UsageError>(HasSubstr("tip.beta")));
 }
