@@ -10,6 +10,7 @@
 #include "attune/base/error.h"
 #include "attune/methods/context.h"
 #include "attune/methods/descent_stage.h"
+#include "attune/methods/network.h"
 #include "attune/optim/settings.h"
 
 namespace attune {
@@ -112,12 +113,11 @@ class ClipLora final : public Classifier {
   /// down as PyTorch starts a linear layer, up at zero: the model starts as it is.
   void start(const std::string& tower, std::int64_t layers, std::int64_t width) {
     KeyedRandom random(seed_, "clip_lora." + tower);
-    const double bound = 1.0 / std::sqrt(static_cast<double>(width));
     for (std::int64_t layer = 0; layer < layers; ++layer) {
       for (const char projection : settings_.projections) {
         const std::string name = fmt::format("{}.{}.{}", tower, layer, projection);
         learned_[name + ".down"] =
-            uniform({settings_.rank, width}, -bound, bound, random).to(model_->device).requires_grad_(true);
+            linear_start({settings_.rank, width}, width, random).to(model_->device).requires_grad_(true);
         learned_[name + ".up"] =
             at::zeros({width, settings_.rank}, at::TensorOptions(model_->device)).requires_grad_(true);
       }

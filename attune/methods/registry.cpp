@@ -13,6 +13,7 @@
 #include "attune/methods/kgcoop.h"
 #include "attune/methods/linear_probe.h"
 #include "attune/methods/prograd.h"
+#include "attune/methods/prompt_sets.h"
 #include "attune/methods/prompted_towers.h"
 #include "attune/methods/promptsrc.h"
 #include "attune/methods/spg.h"
@@ -27,7 +28,8 @@ const std::vector<Method>& methods() {
       zero_shot_method(), linear_probe_method(), coop_method(),          cocoop_method(),        kgcoop_method(),
       prograd_method(),   clip_adapter_method(), tip_adapter_method(),   tip_adapter_f_method(), dpl_method(),
       spg_method(),       dpspg_method(),        maple_method(),         vpt_method(),           ivlp_method(),
-      deep_text_method(), promptsrc_method(),    visual_prompt_method(), clip_lora_method(),
+      deep_text_method(), promptsrc_method(),    visual_prompt_method(), clip_lora_method(),     plot_method(),
+      dual_pt_method(),
   };
   return kAll;
 }

@@ -1,11 +1,11 @@
 #include "attune/methods/tower_prompts.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/methods/network.h"
 #include "attune/text/templates.h"
 
 namespace attune {
@@ -108,13 +108,12 @@ void TowerPrompts::start_vision(std::uint64_t seed) {
 /// Layers as PyTorch starts them; those behind the first block start alike.
 void TowerPrompts::start_coupling(std::uint64_t seed) {
   const std::int64_t width = model_.config.text.width, vision_width = model_.config.vision.width;
-  const double bound = 1.0 / std::sqrt(static_cast<double>(width));
   KeyedRandom random(seed, "tower_prompts.coupling");
   Tensor weight, bias;
   for (std::int64_t block = 0; block < settings_.vision_depth; ++block) {
     if (block < 2) {
-      weight = uniform({vision_width, width}, -bound, bound, random);
-      bias = uniform({vision_width}, -bound, bound, random);
+      weight = linear_start({vision_width, width}, width, random);
+      bias = linear_start({vision_width}, width, random);
     }
     learned_[fmt::format("coupling.{}.weight", block)] = weight.clone();
     learned_[fmt::format("coupling.{}.bias", block)] = bias.clone();

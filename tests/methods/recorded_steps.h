@@ -14,7 +14,7 @@
 namespace attune {
 
 /// Steps of an independent implementation: the tensors "features", "labels", "batches" (rows of sample numbers),
-/// "domains" and "pixels" where there are any, "losses", "terms" where the loss has several, "start.*" and "final.*".
+/// "domains", "pixels" and "local_features" where there are any, "losses", "terms" where the loss has several, "start.*" and "final.*".
 struct RecordedSteps {
   explicit RecordedSteps(const std::string& name) {
     const std::string file = std::string(ATTUNE_TEST_DATA) + "/" + name + ".safetensors";
@@ -32,6 +32,7 @@ struct RecordedSteps {
     Batch batch{data.at("features"), data.at("labels"), {}};
     if (data.contains("domains")) batch.domains = data.at("domains");
     if (data.contains("pixels")) batch.pixels = data.at("pixels");
+    if (data.contains("local_features")) batch.local_features = data.at("local_features");
     for (std::int64_t i = 0; i < batch.size(); ++i) {
       batch.samples.push_back(i);
       batch.content.push_back(static_cast<std::uint64_t>(i));
@@ -53,6 +54,7 @@ class RecordedBatches final : public BatchSource {
     Batch batch{whole_.image_features.index_select(0, index), whole_.labels.index_select(0, index), {}};
     if (whole_.domains.defined()) batch.domains = whole_.domains.index_select(0, index);
     if (whole_.pixels.defined()) batch.pixels = whole_.pixels.index_select(0, index);
+    if (whole_.local_features.defined()) batch.local_features = whole_.local_features.index_select(0, index);
     for (std::int64_t i = 0; i < index.numel(); ++i) batch.samples.push_back(index[i].item<std::int64_t>());
     return batch;
   }
@@ -152,6 +154,7 @@ inline void expect_independent_rows(Classifier& learner, const Batch& batch) {
   for (std::int64_t i = 0; i < batch.size(); ++i) {
     Batch one{batch.image_features.narrow(0, i, 1), {}, {}};
     if (batch.pixels.defined()) one.pixels = batch.pixels.narrow(0, i, 1);
+    if (batch.local_features.defined()) one.local_features = batch.local_features.narrow(0, i, 1);
     if (!batch.content.empty()) one.content = {batch.content[static_cast<std::size_t>(i)]};
     const Tensor alone = learner.logits(one);
     EXPECT_LT(largest_difference(alone[0], together[i]), 1e-4) << "picture " << i;
