@@ -1,0 +1,34 @@
+#include <gtest/gtest.h>
+
+#include "attune/methods/registry.h"
+#include "attune/training/run_settings.h"
+#include "attune/training/trainer.h"
+#include "tests/support/small_model.h"
+
+namespace attune {
+namespace {
+
+TEST(EveryRecipe, IsARunOfTheMethodWhoseFolderItLiesIn) {
+  const std::filesystem::path recipes = std::filesystem::path(ATTUNE_SOURCE_DIR) / "recipes";
+  int found = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(recipes)) {
+    const std::filesystem::path& path = entry.path();
+    const std::string folder = path.parent_path().filename().string();
+    const bool run = std::any_of(methods().begin(), methods().end(), [&](const Method& m) { return m.name == folder; });
+    if (!run || path.extension() != ".yaml") continue;
+    SCOPED_TRACE(path.string());
+    ++found;
+    const Config config = run_config({path, "", {}});
+    EXPECT_EQ(config.text("method"), folder);
+    RunSettings{config};
+    TrainSettings{config};
+    const Method& method = find_method(folder);
+    Config own(method.schema);
+    for (const auto& [key, value] : method_config(config).items()) own.set(key, value, path.string());
+    EXPECT_NE(method.make(small_model(), {{"dog", "owl"}}, own, 1), nullptr);
+  }
+  EXPECT_GE(found, 19);
+}
+
+}  // namespace
+}  // namespace attune
