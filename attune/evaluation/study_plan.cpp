@@ -186,8 +186,12 @@ class Planner {
       return add_runs(plain(dataset.name), parts, {}, {test});
     }
     const Dataset base = take_half(parts, ClassHalf::kBase), fresh = take_half(parts, ClassHalf::kNew);
-    const std::size_t on_base = add(test_set(dataset.name, Role::kBase, base, base.test, d, "test part, base classes"));
-    const std::size_t on_new = add(test_set(dataset.name, Role::kNew, fresh, fresh.test, d, "test part, new classes"));
+    const std::size_t on_base =
+        add(test_set(dataset.name + " base", Role::kBase, base, base.test, d, "test part, base classes"));
+    plan_.tests.back().column = dataset.name;
+    const std::size_t on_new =
+        add(test_set(dataset.name + " new", Role::kNew, fresh, fresh.test, d, "test part, new classes"));
+    plan_.tests.back().column = dataset.name;
     add_runs(plain(dataset.name), parts, {}, {on_base, on_new});
   }
 

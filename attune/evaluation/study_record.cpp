@@ -57,8 +57,12 @@ ReliabilityBin bin_from(const Json& value, const std::string& where) {
     throw Error(where + ": expected [low, high, count, confidence, accuracy]");
   const Json named = {
       {"low", value[0]}, {"high", value[1]}, {"count", value[2]}, {"confidence", value[3]}, {"accuracy", value[4]}};
-  return {share_at(named, "low", where), share_at(named, "high", where), count_at(named, "count", where),
-          share_at(named, "confidence", where), share_at(named, "accuracy", where)};
+  const ReliabilityBin bin{share_at(named, "low", where), share_at(named, "high", where),
+                           count_at(named, "count", where), share_at(named, "confidence", where),
+                           share_at(named, "accuracy", where)};
+  if (bin.count > 0 && !(std::isfinite(bin.confidence) && std::isfinite(bin.accuracy)))
+    throw Error(where + ": expected confidence and accuracy of a bin with pictures, found null");
+  return bin;
 }
 
 StudyScore score_from(const Json& value, const std::string& where) {

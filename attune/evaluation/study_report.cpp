@@ -53,12 +53,13 @@ std::string lead(const StudyTable& table) {
   }
   if (best == nullptr) return "";
   const StudyColumn& column = table.columns[*main];
-  const std::string place = column.average ? "on average" : "on " + escape(heading(column));
-  std::string text = fmt::format("Best {}{}: <strong>{}</strong>{} with {}", place, column.role == "HM" ? " (HM)" : "",
-                                 escape(best->method), best->shots ? ", " + shots_text(best->shots) : "",
-                                 per_cent(best->cells[*main]->mean));
+  const std::string hm = column.role == "HM" ? " (HM)" : "";
+  const std::string place = column.average ? "on average" + hm : "on " + escape(heading(column));
+  std::string text =
+      fmt::format("Best {}: <strong>{}</strong>{} with {}", place, escape(best->method),
+                  best->shots ? ", " + shots_text(best->shots) + "," : "", per_cent(best->cells[*main]->mean));
   if (before != nullptr && before != best) {
-    text += fmt::format(", {} points from {}", points(best->cells[*main]->mean - before->cells[*main]->mean),
+    text += fmt::format(", {} points above {}", per_cent_plain(best->cells[*main]->mean - before->cells[*main]->mean),
                         escape(before->method));
   }
   return "<p class=\"lead\">" + text + ".</p>\n";

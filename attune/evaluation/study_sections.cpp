@@ -91,6 +91,63 @@ std::string group_table(const StudyTable& table, const std::string& group, bool 
          html_table(shown) + "</div>\n";
 }
 
+/// The numbers of shots, in the order of the rows.
+std::vector<int> shots_of(const StudyTable& table) {
+  std::vector<int> shots;
+  for (const StudyTableRow& row : table.rows) {
+    if (row.shots && std::find(shots.begin(), shots.end(), *row.shots) == shots.end()) shots.push_back(*row.shots);
+  }
+  return shots;
+}
+
+/// One column of the study over the number of shots: a row for each method.
+std::string table_over_shots(const StudyTable& table, std::size_t c, const std::vector<int>& shots) {
+  Table shown{"Top-1 accuracy in per cent, mean over seeds, standard deviation below; bold: the best",
+              {{"Method"}},
+              {},
+              "study"};
+  for (const int k : shots) shown.columns.push_back({shots_text(k), true});
+  const auto cell_at = [&](const std::string& method, int k) -> const std::optional<Summary>* {
+    for (const StudyTableRow& row : table.rows) {
+      if (row.method == method && row.shots.value_or(k) == k) return &row.cells[c];
+    }
+    return nullptr;
+  };
+  const double best = best_in(table, c);
+  for (const StudyTableRow& row : table.rows) {
+    if (!shown.rows.empty() && shown.rows.back().cells[0].html == escape(row.method)) continue;
+    TableRow line{{{escape(row.method)}}, "top"};
+    for (const int k : shots) {
+      const std::optional<Summary>* cell = cell_at(row.method, k);
+      const bool known = cell != nullptr && cell->has_value();
+      line.cells.push_back({known ? cell_html(*cell, rounded((*cell)->mean) == best) : "–"});
+    }
+    shown.rows.push_back(std::move(line));
+  }
+  return "<div class=\"scroll\" tabindex=\"0\">" + html_table(shown) + "</div>\n";
+}
+
+/// Averages first: they are what most readers look for.
+std::vector<std::size_t> averages_first(const StudyTable& table) {
+  std::vector<std::size_t> order;
+  for (const bool average : {true, false}) {
+    for (std::size_t c = 0; c < table.columns.size(); ++c) {
+      if (table.columns[c].average == average) order.push_back(c);
+    }
+  }
+  return order;
+}
+
+/// Parts under headings, from the `open`-th on folded.
+std::string folded_after(std::size_t open, const std::vector<std::pair<std::string, std::string>>& parts) {
+  std::string html;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto& [name, part] = parts[i];
+    html += i < open ? "<h3>" + escape(name) + "</h3>\n" + part : html_details(name, part);
+  }
+  return html;
+}
+
 /// The row that learns nothing, to compare with; none where it is missing.
 const StudyTableRow* unlearned(const StudyTable& table) {
   const auto found =
@@ -231,6 +288,14 @@ std::string failure_section(const StudyRecord& study) {
 }
 
 std::string table_section(const StudyTable& table) {
+  constexpr std::size_t kMostOpen = 3;
+  const std::vector<int> shots = shots_of(table);
+  if (shots.size() > 1) {
+    std::vector<std::pair<std::string, std::string>> parts;
+    for (const std::size_t c : averages_first(table))
+      parts.emplace_back(heading(table.columns[c]), table_over_shots(table, c, shots));
+    return folded_after(kMostOpen, parts);
+  }
   const std::vector<std::string> groups = groups_of(table);
   std::string html;
   for (const std::string& group : groups) html += group_table(table, group, groups.size() > 1);
@@ -238,26 +303,18 @@ std::string table_section(const StudyTable& table) {
 }
 
 std::string bar_section(const StudyTable& table) {
-  constexpr std::size_t kMostOpen = 6;
+  constexpr std::size_t kMostRows = 60;  // that are not folded away
   const double top = track_top(largest_in(table));
   const bool floors =
-      std::any_of(table.floors.begin(), table.floors.end(), [](const auto& f) { return f.has_value(); });
-  std::string html = track_key("mean over seeds", "95 % interval (t)", "zero-shot", floors ? "nearest pixels" : "");
-  html += html_note(
-      "The interval is of the mean over seeds: it says how much other draws of the training pictures would change it, "
-      "and nothing about other test pictures. It needs two seeds.");
-  // Averages first: they are what most readers look for.
-  std::vector<std::size_t> order;
-  for (const bool average : {true, false}) {
-    for (std::size_t c = 0; c < table.columns.size(); ++c) {
-      if (table.columns[c].average == average) order.push_back(c);
-    }
-  }
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    const std::string name = heading(table.columns[order[i]]), one = bars(table, order[i], top);
-    html += i < kMostOpen ? "<h3>" + escape(name) + "</h3>\n" + one : html_details(name, one);
-  }
-  return html;
+      std::any_of(table.floors.begin(), table.floors.end(), [](const auto& floor) { return floor.has_value(); });
+  std::vector<std::pair<std::string, std::string>> parts;
+  for (const std::size_t c : averages_first(table)) parts.emplace_back(heading(table.columns[c]), bars(table, c, top));
+  const std::size_t open = std::max<std::size_t>(1, kMostRows / std::max<std::size_t>(1, table.rows.size()));
+  return track_key("mean over seeds", "95 % interval (t)", "zero-shot", floors ? "nearest pixels" : "") +
+         html_note(
+             "The interval is of the mean over seeds: it says how much other draws of the training pictures would "
+             "change it, and nothing about other test pictures. It needs two seeds.") +
+         folded_after(open, parts);
 }
 
 std::string curve_section(const StudyTable& table) {
@@ -265,9 +322,11 @@ std::string curve_section(const StudyTable& table) {
   std::vector<std::string> learned;
   std::vector<double> range;
   for (const StudyTableRow& row : table.rows) {
-    if (!row.shots || *row.shots == 0) continue;
-    if (std::find(learned.begin(), learned.end(), row.method) == learned.end()) learned.push_back(row.method);
-    if (std::find(range.begin(), range.end(), *row.shots) == range.end()) range.push_back(*row.shots);
+    if (row.shots && std::find(learned.begin(), learned.end(), row.method) == learned.end())
+      learned.push_back(row.method);
+  }
+  for (const int k : shots_of(table)) {
+    if (k > 0) range.push_back(k);  // "all" has no place on the axis
   }
   if (range.size() < 2) return "";
   std::sort(range.begin(), range.end());

@@ -129,6 +129,8 @@ TEST(StudyPlan, BaseToNewLearnsOnTheFirstHalfRoundedUpAndTestsBothWithTheirOwnNa
   const StudyPlan plan = plan_study(design(Protocol::kBaseToNew), {flat()}, kMethods);
   ASSERT_THAT(plan.tests, SizeIs(2));
   EXPECT_EQ(plan.tests[0].role, Role::kBase);
+  EXPECT_EQ(plan.tests[0].name, "animals base");
+  EXPECT_EQ(plan.tests[1].column, "animals");
   EXPECT_THAT(plan.tests[0].data.classes, ElementsAre("ant", "bee", "cat"));
   EXPECT_EQ(plan.tests[1].role, Role::kNew);
   EXPECT_THAT(plan.tests[1].data.classes, ElementsAre("dog", "elk"));

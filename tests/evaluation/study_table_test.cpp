@@ -143,6 +143,7 @@ TEST(StudyRecord, NamesWhatIsWrong) {
   EXPECT_THAT(why("/runs/0/scores/1/acc1", 1.5), HasSubstr("scores[1]"));
   EXPECT_THAT(why("/runs/0/scores/1/role", "x"), HasSubstr("role"));
   EXPECT_THAT(why("/runs/0/scores/1/reliability/0", 3), HasSubstr("reliability[0]"));
+  EXPECT_THAT(why("/runs/0/scores/1/reliability/0/4", nullptr), HasSubstr("bin with pictures"));
 }
 
 TEST(StudyReport, ShowsTablesCurvesCalibrationAndFailuresAndEscapesNames) {
