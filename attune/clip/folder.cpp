@@ -6,12 +6,8 @@
 #include "attune/base/json.h"
 
 namespace attune {
-namespace {
 
-constexpr std::uint64_t kConfigLimit = 16 << 20;
-
-/// A positive integer that is small enough to multiply without overflow.
-std::int64_t count(const Json& object, const char* key, std::int64_t otherwise, const std::string& where) {
+std::int64_t read_count(const Json& object, const char* key, std::int64_t otherwise, const std::string& where) {
   const auto value = json_or<std::int64_t>(object, key, otherwise, where);
   if (value < 1 || value > 1'000'000) {
     throw Error(fmt::format("{}: expected '{}' between 1 and 1000000, found {}", where, key, value));
@@ -19,7 +15,7 @@ std::int64_t count(const Json& object, const char* key, std::int64_t otherwise, 
   return value;
 }
 
-Activation activation_of(const std::string& name, const std::string& where) {
+Activation activation_named(const std::string& name, const std::string& where) {
   if (name == "quick_gelu") return Activation::kQuickGelu;
   if (name == "gelu") return Activation::kGelu;
   throw Error(fmt::format("{}: expected 'hidden_act' quick_gelu or gelu, found '{}'", where, name));
@@ -30,6 +26,30 @@ void check_heads(std::int64_t width, std::int64_t heads, const std::string& wher
     throw Error(fmt::format("{}: expected a width that {} heads divide, found {}", where, heads, width));
   }
 }
+
+std::int64_t read_side(const Json& json, const char* key, std::int64_t otherwise, const std::string& where) {
+  const auto found = json.find(key);
+  if (found == json.end() || found->is_null()) return otherwise;
+  if (!found->is_object()) return read_count(json, key, otherwise, where);
+  if (found->contains("shortest_edge")) return read_count(*found, "shortest_edge", otherwise, where);
+  const auto height = read_count(*found, "height", otherwise, where);
+  if (height != read_count(*found, "width", otherwise, where)) {
+    throw Error(fmt::format("{}: expected a square '{}'", where, key));
+  }
+  return height;
+}
+
+void read_colours(const Json& json, const char* key, std::array<float, 3>& values, const std::string& where) {
+  const auto found = json.find(key);
+  if (found == json.end() || found->is_null()) return;
+  const auto read = json_at<std::vector<double>>(json, key, where);
+  if (read.size() != 3) throw Error(fmt::format("{}: expected 3 numbers in '{}', found {}", where, key, read.size()));
+  for (std::size_t i = 0; i < 3; ++i) values[i] = static_cast<float>(read[i]);
+}
+
+namespace {
+
+constexpr std::uint64_t kConfigLimit = 16 << 20;
 
 void check_patch(const VisionConfig& vision, const std::string& where) {
   if (vision.patch > vision.image_size) {
@@ -52,13 +72,13 @@ Json section(const Json& config, const std::string& name, const std::string& whe
 
 TextConfig hugging_face_text(const Json& json, const std::string& where) {
   TextConfig text;
-  text.width = count(json, "hidden_size", 512, where);
-  text.layers = count(json, "num_hidden_layers", 12, where);
-  text.heads = count(json, "num_attention_heads", 8, where);
-  text.hidden = count(json, "intermediate_size", 2048, where);
-  text.vocabulary = count(json, "vocab_size", 49408, where);
-  text.context_length = count(json, "max_position_embeddings", 77, where);
-  text.activation = activation_of(json_or<std::string>(json, "hidden_act", "quick_gelu", where), where);
+  text.width = read_count(json, "hidden_size", 512, where);
+  text.layers = read_count(json, "num_hidden_layers", 12, where);
+  text.heads = read_count(json, "num_attention_heads", 8, where);
+  text.hidden = read_count(json, "intermediate_size", 2048, where);
+  text.vocabulary = read_count(json, "vocab_size", 49408, where);
+  text.context_length = read_count(json, "max_position_embeddings", 77, where);
+  text.activation = activation_named(json_or<std::string>(json, "hidden_act", "quick_gelu", where), where);
   text.norm_epsilon = json_or<double>(json, "layer_norm_eps", 1e-5, where);
   // Early exports wrote 2 by mistake; transformers takes it as "pool the largest id".
   const bool early = json_or<std::int64_t>(json, "eos_token_id", 49407, where) == 2;
@@ -69,38 +89,17 @@ TextConfig hugging_face_text(const Json& json, const std::string& where) {
 
 VisionConfig hugging_face_vision(const Json& json, const std::string& where) {
   VisionConfig vision;
-  vision.width = count(json, "hidden_size", 768, where);
-  vision.layers = count(json, "num_hidden_layers", 12, where);
-  vision.heads = count(json, "num_attention_heads", 12, where);
-  vision.hidden = count(json, "intermediate_size", 3072, where);
-  vision.image_size = count(json, "image_size", 224, where);
-  vision.patch = count(json, "patch_size", 32, where);
-  vision.activation = activation_of(json_or<std::string>(json, "hidden_act", "quick_gelu", where), where);
+  vision.width = read_count(json, "hidden_size", 768, where);
+  vision.layers = read_count(json, "num_hidden_layers", 12, where);
+  vision.heads = read_count(json, "num_attention_heads", 12, where);
+  vision.hidden = read_count(json, "intermediate_size", 3072, where);
+  vision.image_size = read_count(json, "image_size", 224, where);
+  vision.patch = read_count(json, "patch_size", 32, where);
+  vision.activation = activation_named(json_or<std::string>(json, "hidden_act", "quick_gelu", where), where);
   vision.norm_epsilon = json_or<double>(json, "layer_norm_eps", 1e-5, where);
   check_heads(vision.width, vision.heads, where);
   check_patch(vision, where);
   return vision;
-}
-
-/// "size": 224, {"shortest_edge": 224} or {"height": 224, "width": 224}.
-std::int64_t side_of(const Json& json, const char* key, std::int64_t otherwise, const std::string& where) {
-  const auto found = json.find(key);
-  if (found == json.end() || found->is_null()) return otherwise;
-  if (!found->is_object()) return count(json, key, otherwise, where);
-  if (found->contains("shortest_edge")) return count(*found, "shortest_edge", otherwise, where);
-  const auto height = count(*found, "height", otherwise, where);
-  if (height != count(*found, "width", otherwise, where)) {
-    throw Error(fmt::format("{}: expected a square '{}'", where, key));
-  }
-  return height;
-}
-
-void read_colours(const Json& json, const char* key, std::array<float, 3>& values, const std::string& where) {
-  const auto found = json.find(key);
-  if (found == json.end() || found->is_null()) return;
-  const auto read = json_at<std::vector<double>>(json, key, where);
-  if (read.size() != 3) throw Error(fmt::format("{}: expected 3 numbers in '{}', found {}", where, key, read.size()));
-  for (std::size_t i = 0; i < 3; ++i) values[i] = static_cast<float>(read[i]);
 }
 
 void check_side(std::int64_t side, std::int64_t expected, const char* key, const std::string& where) {
@@ -118,8 +117,8 @@ Preprocess hugging_face_preprocess(const std::filesystem::path& path, std::int64
   const Json json = read_json(path, kConfigLimit);
   const std::string where = path.string();
   if (!json.is_object()) throw Error(where + ": expected an object");
-  check_side(side_of(json, "size", size, where), size, "size", where);
-  check_side(side_of(json, "crop_size", size, where), size, "crop_size", where);
+  check_side(read_side(json, "size", size, where), size, "size", where);
+  check_side(read_side(json, "crop_size", size, where), size, "crop_size", where);
   const auto filter = json_or<std::int64_t>(json, "resample", 3, where);
   if (filter != 2 && filter != 3) {
     throw Error(fmt::format("{}: expected 'resample' 2 (bilinear) or 3 (bicubic), found {}", where, filter));
@@ -138,7 +137,7 @@ FolderDescription hugging_face(const std::filesystem::path& folder) {
   const auto type = json_or<std::string>(json, "model_type", "clip", where);
   if (type != "clip") throw Error(fmt::format("{}: expected 'model_type' clip, found '{}'", where, type));
   FolderDescription result;
-  result.config.joint_width = count(json, "projection_dim", 512, where);
+  result.config.joint_width = read_count(json, "projection_dim", 512, where);
   result.config.text = hugging_face_text(section(json, "text_config", where), where + ", text_config");
   result.config.vision = hugging_face_vision(section(json, "vision_config", where), where + ", vision_config");
   result.preprocess = hugging_face_preprocess(folder / "preprocessor_config.json", result.config.vision.image_size);
@@ -170,12 +169,12 @@ std::int64_t scaled(std::int64_t width, const Json& json, const std::string& whe
 TextConfig open_clip_text(const Json& json, const std::string& where) {
   refuse(json, {"hf_model_name", "ls_init_value", "embed_cls", "no_causal_mask"}, where);
   TextConfig text;
-  text.width = count(json, "width", 512, where);
-  text.layers = count(json, "layers", 12, where);
-  text.heads = count(json, "heads", 8, where);
+  text.width = read_count(json, "width", 512, where);
+  text.layers = read_count(json, "layers", 12, where);
+  text.heads = read_count(json, "heads", 8, where);
   text.hidden = scaled(text.width, json, where);
-  text.vocabulary = count(json, "vocab_size", 49408, where);
-  text.context_length = count(json, "context_length", 77, where);
+  text.vocabulary = read_count(json, "vocab_size", 49408, where);
+  text.context_length = read_count(json, "context_length", 77, where);
   const auto pool = json_or<std::string>(json, "pool_type", "argmax", where);
   if (pool != "argmax" && pool != "eos") {
     throw Error(fmt::format("{}: expected 'pool_type' argmax or eos, found '{}'", where, pool));
@@ -191,8 +190,8 @@ VisionConfig open_clip_vision(const Json& json, const std::string& where) {
           "final_ln_after_pool"},
          where);
   VisionConfig vision;
-  vision.image_size = count(json, "image_size", 224, where);
-  const auto head_width = count(json, "head_width", 64, where);
+  vision.image_size = read_count(json, "image_size", 224, where);
+  const auto head_width = read_count(json, "head_width", 64, where);
   const auto layers = json.find("layers");
   if (layers != json.end() && layers->is_array()) {
     vision.kind = VisionConfig::Kind::kResNet;
@@ -202,19 +201,19 @@ VisionConfig open_clip_vision(const Json& json, const std::string& where) {
         throw Error(where + ": expected 'layers' to be four counts of blocks");
       }
     }
-    vision.width = count(json, "width", 64, where);
+    vision.width = read_count(json, "width", 64, where);
     vision.heads = vision.width * 32 / head_width;
     if (vision.heads < 1 || vision.image_size % 32 != 0 || vision.stages.empty()) {
       throw Error(where + ": expected an image size that 32 divides and at least one head of 'head_width'");
     }
     return vision;
   }
-  vision.width = count(json, "width", 768, where);
-  vision.layers = count(json, "layers", 12, where);
+  vision.width = read_count(json, "width", 768, where);
+  vision.layers = read_count(json, "layers", 12, where);
   check_heads(vision.width, head_width, where);
   vision.heads = vision.width / head_width;
   vision.hidden = scaled(vision.width, json, where);
-  vision.patch = count(json, "patch_size", 16, where);
+  vision.patch = read_count(json, "patch_size", 16, where);
   check_patch(vision, where);
   return vision;
 }
@@ -242,7 +241,7 @@ FolderDescription open_clip(const std::filesystem::path& path) {
   const Json& model = object_at(json, "model_cfg", where);
   FolderDescription result;
   result.open_clip = true;
-  result.config.joint_width = count(model, "embed_dim", 512, where);
+  result.config.joint_width = read_count(model, "embed_dim", 512, where);
   result.config.text = open_clip_text(object_at(model, "text_cfg", where), where + ", text_cfg");
   result.config.vision = open_clip_vision(object_at(model, "vision_cfg", where), where + ", vision_cfg");
   const bool quick = json_or<bool>(model, "quick_gelu", false, where);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "attune/base/json.h"
 #include "attune/clip/model.h"
 
 namespace attune {
@@ -17,5 +18,17 @@ struct FolderDescription {
 /// open_clip_config.json, whichever is there. Throws Error that names the file and the key where something is missing,
 /// of the wrong type, or asks for an architecture that is not CLIP's.
 FolderDescription describe_folder(const std::filesystem::path& folder);
+
+// Members of the JSON files of Hugging Face folders, checked; `where` names the file in errors.
+
+/// A positive integer that is small enough to multiply without overflow.
+std::int64_t read_count(const Json& object, const char* key, std::int64_t otherwise, const std::string& where);
+/// "quick_gelu" or "gelu".
+Activation activation_named(const std::string& name, const std::string& where);
+void check_heads(std::int64_t width, std::int64_t heads, const std::string& where);
+/// A side given as 224, {"shortest_edge": 224} or {"height": 224, "width": 224}.
+std::int64_t read_side(const Json& json, const char* key, std::int64_t otherwise, const std::string& where);
+/// Three numbers; `values` stays where the member is absent.
+void read_colours(const Json& json, const char* key, std::array<float, 3>& values, const std::string& where);
 
 }  // namespace attune

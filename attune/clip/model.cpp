@@ -75,18 +75,7 @@ double logit_scale_of(const NamedTensors& source) {
 }  // namespace
 
 const std::string& ClipModel::weight_hash() const {
-  if (!hash_.empty()) return hash_;
-  const TensorSource source(weight_path(folder));
-  std::optional<ContentIds> known;
-  if (!hashes.empty()) known.emplace(hashes);
-  std::string all;
-  for (const auto& file : source.files()) all += known ? known->hash_of(file.path()) : sha256_of_file(file.path());
-  try {
-    if (known) known->flush();
-  } catch (const Error& problem) {
-    log_warning(fmt::format("the model's hash is not remembered for the next start: {}", problem.what()));
-  }
-  hash_ = source.files().size() == 1 ? all : sha256(all);
+  if (hash_.empty()) hash_ = hash_of_weights(weight_path(folder), hashes);
   return hash_;
 }
 

@@ -9,16 +9,6 @@
 namespace attune {
 namespace {
 
-/// [B, 3, size, size] -> [B, cells, 3 * patch * patch], in the order of a convolution's weights.
-Tensor patches_of(const Tensor& pixels, std::int64_t patch) {
-  const auto side = pixels.size(2) / patch;
-  return pixels.narrow(2, 0, side * patch)
-      .narrow(3, 0, side * patch)
-      .reshape({pixels.size(0), 3, side, patch, side, patch})
-      .permute({0, 2, 4, 1, 3, 5})
-      .reshape({pixels.size(0), side * side, 3 * patch * patch});
-}
-
 /// Where the tokens of a tuning stand in the sequence, once there are some.
 struct Inserted {
   Place place = Place::kAtEnd;
@@ -69,6 +59,15 @@ Tensor first_sequence(const VisionConfig& config, const VitWeights<L>& weights, 
 
 }  // namespace
 
+Tensor patches_of(const Tensor& pixels, std::int64_t patch) {
+  const auto side = pixels.size(2) / patch;
+  return pixels.narrow(2, 0, side * patch)
+      .narrow(3, 0, side * patch)
+      .reshape({pixels.size(0), 3, side, patch, side, patch})
+      .permute({0, 2, 4, 1, 3, 5})
+      .reshape({pixels.size(0), side * side, 3 * patch * patch});
+}
+
 void check_pixels(const VisionConfig& config, const Tensor& pixels) {
   const auto size = config.image_size;
   if (!pixels.defined() || pixels.dim() != 4 || pixels.size(1) != 3 || pixels.size(2) != size ||
@@ -79,25 +78,33 @@ void check_pixels(const VisionConfig& config, const Tensor& pixels) {
 }
 
 template <class L>
+Tensor full_block(const Block<L>& block, std::int64_t heads, Activation activation, const Tensor& sequence,
+                  std::int64_t kept, const BlockTuning& tuning) {
+  const auto batch = sequence.size(0), width = sequence.size(2);
+  const Tensor mixed = attend_rows(fused_qkv(block, sequence.reshape({-1, width}), tuning), batch, heads, kept);
+  const Tensor finished = sequence.narrow(1, 0, kept).reshape({-1, width});
+  return finish_block(block, activation, finished, mixed, tuning).view({batch, kept, width});
+}
+
+template Tensor full_block(const Block<Linear>&, std::int64_t, Activation, const Tensor&, std::int64_t,
+                           const BlockTuning&);
+template Tensor full_block(const Block<FrozenLinear>&, std::int64_t, Activation, const Tensor&, std::int64_t,
+                           const BlockTuning&);
+
+template <class L>
 ImageFeatures encode_vit(const VisionConfig& config, const VitWeights<L>& weights, const Tensor& pixels,
                          const Tuning& tuning, bool local) {
   const auto& [blocks, heads, activation] = weights.transformer;
   check_pixels(config, pixels);
   check_tuning(tuning, blocks.size(), config.width, "image tower");
-  const auto batch = pixels.size(0);
-  const auto width = config.width;
   Inserted inserted;
   Tensor sequence = insert(first_sequence(config, weights, pixels), tuning_of(tuning, 0), inserted, 0);
   sequence = weights.before(sequence);
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     const auto& own = tuning_of(tuning, i);
     if (i > 0) sequence = insert(sequence, own, inserted, i);
-    const auto length = sequence.size(1);
-    const auto kept = i + 1 == blocks.size() && !local ? 1 : length;
-    const Tensor rows = sequence.reshape({-1, width});
-    const Tensor mixed = attend_rows(fused_qkv(blocks[i], rows, own), batch, heads, kept);
-    const Tensor finished = sequence.narrow(1, 0, kept).reshape({-1, width});
-    sequence = finish_block(blocks[i], activation, finished, mixed, own).view({batch, kept, width});
+    const auto kept = i + 1 == blocks.size() && !local ? 1 : sequence.size(1);
+    sequence = full_block(blocks[i], heads, activation, sequence, kept, own);
   }
   ImageFeatures features;
   features.global = weights.projection(weights.after(sequence.select(1, 0)));

@@ -29,6 +29,21 @@ extern template ImageFeatures encode_vit(const VisionConfig&, const VitWeights<L
 extern template ImageFeatures encode_vit(const VisionConfig&, const VitWeights<FrozenLinear>&, const Tensor&,
                                          const Tuning&, bool);
 
+/// One block on sequences [B, T, width] in which every row sees every other -> [B, kept, width]: only the first `kept`
+/// rows are finished.
+template <class L>
+Tensor full_block(const Block<L>& block, std::int64_t heads, Activation activation, const Tensor& sequence,
+                  std::int64_t kept, const BlockTuning& tuning = {});
+
+extern template Tensor full_block(const Block<Linear>&, std::int64_t, Activation, const Tensor&, std::int64_t,
+                                  const BlockTuning&);
+extern template Tensor full_block(const Block<FrozenLinear>&, std::int64_t, Activation, const Tensor&, std::int64_t,
+                                  const BlockTuning&);
+
+/// Pixels [B, 3, size, size] -> [B, cells, 3 * patch * patch], in the order of a convolution's weights; what is left
+/// beyond the last whole patch is cut off.
+Tensor patches_of(const Tensor& pixels, std::int64_t patch);
+
 /// Throws Error unless pixels are [B, 3, size, size].
 void check_pixels(const VisionConfig& config, const Tensor& pixels);
 

@@ -1,13 +1,18 @@
 #include "attune/clip/weights.h"
 
 #include <cmath>
+#include <optional>
 #include <type_traits>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "attune/base/error.h"
+#include "attune/base/files.h"
+#include "attune/base/log.h"
 #include "attune/base/random.h"
+#include "attune/data/content_ids.h"
+#include "attune/formats/tensor_source.h"
 
 namespace attune {
 namespace {
@@ -15,13 +20,6 @@ namespace {
 constexpr const char* kTextLayers = "text_model.encoder.layers.";
 constexpr const char* kVisionLayers = "vision_model.encoder.layers.";
 constexpr const char* kPatch = "vision_model.embeddings.patch_embedding.weight";
-
-/// Sizes of the blocks of one tower.
-struct BlockShape {
-  std::int64_t width, hidden, layers, heads;
-  Activation activation;
-  double epsilon;
-};
 
 BlockShape shape_of(const TextConfig& c) {
   return {c.width, c.hidden, c.layers, c.heads, c.activation, c.norm_epsilon};
@@ -212,6 +210,28 @@ Tensor NamedTensors::take(const std::string& name, at::IntArrayRef shape) const 
   return found->second.to(at::kFloat);
 }
 
+std::string hash_of_weights(const std::filesystem::path& path, const std::filesystem::path& hashes) {
+  const TensorSource source(path);
+  std::optional<ContentIds> known;
+  if (!hashes.empty()) known.emplace(hashes);
+  std::string all;
+  for (const auto& file : source.files()) all += known ? known->hash_of(file.path()) : sha256_of_file(file.path());
+  try {
+    if (known) known->flush();
+  } catch (const Error& problem) {
+    log_warning(fmt::format("the model's hash is not remembered for the next start: {}", problem.what()));
+  }
+  return source.files().size() == 1 ? all : sha256(all);
+}
+
+Transformer<FrozenLinear> frozen_blocks(const BlockShape& shape, const std::string& prefix, const NamedTensors& source,
+                                        at::Device device, at::ScalarType products) {
+  return Builder<FrozenLinear>(source, device, products).transformer(prefix, shape);
+}
+Transformer<Linear> trainable_blocks(const BlockShape& shape, const std::string& prefix, const NamedTensors& source) {
+  return Builder<Linear>(source, at::kCPU, at::kFloat).transformer(prefix, shape);
+}
+
 TextWeights<FrozenLinear> frozen_text_weights(const ClipConfig& config, const NamedTensors& source, at::Device device,
                                               at::ScalarType products) {
   return text_weights<FrozenLinear>(config, source, device, products);
@@ -275,6 +295,12 @@ TensorMap parameters_of(const VitWeights<Linear>& weights) {
   add(tensors, kVisionLayers, weights.transformer);
   add(tensors, "vision_model.post_layernorm", weights.after);
   add(tensors, "visual_projection", weights.projection);
+  return tensors;
+}
+
+TensorMap parameters_of(const Transformer<Linear>& transformer, const std::string& prefix) {
+  TensorMap tensors;
+  add(tensors, prefix, transformer);
   return tensors;
 }
 

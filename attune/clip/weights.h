@@ -19,6 +19,21 @@ struct NamedTensors {
   Tensor take(const std::string& name, at::IntArrayRef shape) const;
 };
 
+/// SHA-256 over the files of a folder's weights; `path` is a safetensors file or an index of shards. Unchanged files
+/// are read once where `hashes` names a folder that remembers.
+std::string hash_of_weights(const std::filesystem::path& path, const std::filesystem::path& hashes = {});
+
+/// Sizes of the blocks of one tower.
+struct BlockShape {
+  std::int64_t width, hidden, layers, heads;
+  Activation activation;
+  double epsilon;
+};
+/// The blocks "PREFIX0.", "PREFIX1.", ... from tensors named within a block as those of a Hugging Face CLIP are.
+Transformer<FrozenLinear> frozen_blocks(const BlockShape& shape, const std::string& prefix, const NamedTensors& source,
+                                        at::Device device = at::kCPU, at::ScalarType products = at::kFloat);
+Transformer<Linear> trainable_blocks(const BlockShape& shape, const std::string& prefix, const NamedTensors& source);
+
 /// Towers from tensors with the names of a Hugging Face CLIP ("text_model.encoder.layers.0.self_attn.q_proj.weight").
 /// Where "...self_attn.qkv_proj.weight" and ".bias" exist they stand for q, k and v. Frozen weights may share the
 /// memory of `source`; trainable ones are leaves of their own that require gradients. `products` is the type of the
@@ -38,6 +53,7 @@ TensorMap random_vit_tensors(const ClipConfig& config, std::uint64_t seed);
 /// trainable_* functions take these names too.
 TensorMap parameters_of(const TextWeights<Linear>& weights);
 TensorMap parameters_of(const VitWeights<Linear>& weights);
+TensorMap parameters_of(const Transformer<Linear>& transformer, const std::string& prefix);
 
 /// Fused names and matrices as Hugging Face writes them: q, k and v apart, the patch matrix as a convolution.
 TensorMap hugging_face_tensors(const ClipConfig& config, const TensorMap& parameters);

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "attune/domains/domain_folder.h"
+#include "attune/domains/domain_model.h"
+
+namespace attune {
+
+/// A vit, vit_mae (its encoder, without a mask) or dinov2 of the named tensors. Positions of a dinov2 are interpolated
+/// (bicubic) to the grid of its views. `options.pooling` is kClassToken or kMean.
+std::shared_ptr<const DomainModel> make_domain_vit(const DomainDescription& description, const NamedTensors& source,
+                                                   const DomainOptions& options, const std::string& key);
+
+}  // namespace attune
