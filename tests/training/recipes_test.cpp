@@ -24,7 +24,8 @@ TEST(EveryRecipe, IsARunOfTheMethodWhoseFolderItLiesIn) {
     TrainSettings{config};
     const Method& method = find_method(folder);
     Config own(method.schema);
-    for (const auto& [key, value] : method_config(config).items()) own.set(key, value, path.string());
+    const Json values = method_config(config);
+    for (const auto& [key, value] : values.items()) own.set(key, value, path.string());
     EXPECT_NE(method.make(small_model(), {{"dog", "owl"}}, own, 1), nullptr);
   }
   EXPECT_GE(found, 19);
