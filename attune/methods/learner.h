@@ -12,12 +12,15 @@
 
 namespace attune {
 
+class DomainModel;
+
 /// What a method wants to see of a picture.
 struct Needs {
   bool features = true;         // global features of the frozen image tower
   bool local_features = false;  // features of the frozen image tower's cells
   bool pixels = false;          // the preprocessed picture: the method runs the image tower itself
   bool content_keys = false;    // for noise that belongs to a picture, whatever list it stands in
+  std::shared_ptr<const DomainModel> domain = nullptr;  // features of this model, beside the image tower's
 };
 
 /// What one call of a method sees: of the pictures what its needs() say, the rest is undefined.
@@ -29,6 +32,7 @@ struct Batch {
   Tensor local_features = {};               // [B, cells, d] in the joint space, frozen, not normalised
   Tensor pixels = {};                       // [B, 3, size, size]
   std::vector<std::uint64_t> content = {};  // [B], the first bytes of the hashes of the pictures' files
+  Tensor domain_features = {};              // [B, width of the domain model], frozen, raw
 
   std::int64_t size() const { return pixels.defined() ? pixels.size(0) : image_features.size(0); }
 };

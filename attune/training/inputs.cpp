@@ -12,6 +12,7 @@
 #include "attune/data/feature_cache.h"
 #include "attune/data/loader.h"
 #include "attune/data/parallel.h"
+#include "attune/domains/domain_model.h"
 #include "attune/tensors/parallel.h"
 #include "attune/training/stopped.h"
 
@@ -38,6 +39,9 @@ Inputs::~Inputs() = default;
 Inputs::Inputs(std::shared_ptr<const ClipModel> model, const Dataset& dataset, std::vector<Sample> samples,
                const InputOptions& options)
     : model_(std::move(model)), samples_(std::move(samples)), options_(options) {
+  image_ = {options_.cache.empty() ? std::string() : model_->feature_key(), model_->preprocess,
+            model_->config.joint_width,
+            [tower = model_->image](const Tensor& pixels) { return tower->encode(pixels).global; }};
   place_.root = dataset.root;
   if (dataset.domains.size() > 1 || (dataset.domains.size() == 1 && !dataset.domains[0].empty()))
     place_.domains = dataset.domains;
@@ -69,33 +73,49 @@ void Inputs::collect_ids() {
 }
 
 const Tensor& Inputs::features(std::int64_t view) {
-  const auto found = views_.find(view);
-  if (found != views_.end()) return found->second;
-  const Tensor features = compute(view);
-  return views_.emplace(view, features).first->second;
+  return rows(image_, view);
 }
 
-Tensor Inputs::compute(std::int64_t view) {
-  Tensor features = at::zeros({size(), model_->config.joint_width});
+const Tensor& Inputs::rows(Encoder& encoder, std::int64_t view) {
+  const auto found = encoder.views.find(view);
+  if (found != encoder.views.end()) return found->second;
+  const Tensor features = compute(encoder, view);
+  return encoder.views.emplace(view, features).first->second;
+}
+
+void Inputs::forget(std::int64_t view) {
+  image_.views.erase(view);
+  if (domain_) domain_->views.erase(view);
+}
+
+Inputs::Encoder& Inputs::domain_encoder(const std::shared_ptr<const DomainModel>& domain) {
+  if (!domain_ || domain_->key != domain->key()) {
+    domain_ = {domain->key(), domain->preprocess(), domain->width(),
+               [domain](const Tensor& pixels) { return domain->encode(pixels); }};
+  }
+  return *domain_;
+}
+
+Tensor Inputs::compute(const Encoder& encoder, std::int64_t view) {
+  Tensor features = at::zeros({size(), encoder.width});
   std::vector<std::int64_t> missing;
   std::optional<FeatureCache> cache;
   if (!options_.cache.empty()) {
     collect_ids();
-    cache.emplace(options_.cache, model_->feature_key(), view_key(model_->preprocess, options_, view),
-                  model_->config.joint_width);
+    cache.emplace(options_.cache, encoder.key, view_key(encoder.preprocess, options_, view), encoder.width);
     for (const std::size_t row : cache->get(ids_, features.data_ptr<float>()))
       missing.push_back(static_cast<std::int64_t>(row));
   } else {
     missing.resize(samples_.size());
     for (std::size_t i = 0; i < missing.size(); ++i) missing[i] = static_cast<std::int64_t>(i);
   }
-  if (!missing.empty()) encode(view, missing, features, cache ? &*cache : nullptr);
+  if (!missing.empty()) encode(encoder, view, missing, features, cache ? &*cache : nullptr);
   return features;
 }
 
-void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features,
-                    FeatureCache* cache) {
-  Loader loader(place_, samples_, loading(view));
+void Inputs::encode(const Encoder& encoder, std::int64_t view, const std::vector<std::int64_t>& missing,
+                    Tensor& features, FeatureCache* cache) {
+  Loader loader(place_, samples_, loading(encoder.preprocess, view));
   loader.start(view, missing);
   std::int64_t done = 0;
   std::vector<bool> broken(samples_.size(), false);
@@ -109,7 +129,11 @@ void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing,
         if (!loader.next(batch)) return;
       }
       Tensor encoded;
-      if (batch.size() > 0) encoded = encode_pixels(batch);
+      if (batch.size() > 0) {
+        const int side = encoder.preprocess.size;
+        const Tensor pixels = at::from_blob(batch.pixels.data(), {batch.size(), 3, side, side}, at::kFloat);
+        encoded = encoder.encode(pixels.to(model_->device)).to(at::kCPU).contiguous();
+      }
       const std::lock_guard lock(giving);
       for (std::int64_t i = 0; i < batch.size(); ++i) {
         const std::int64_t row = batch.positions[static_cast<std::size_t>(i)];
@@ -139,21 +163,15 @@ void Inputs::encode(std::int64_t view, const std::vector<std::int64_t>& missing,
   if (!loader.skipped().empty()) drop(broken, features, loader.skipped());
 }
 
-LoaderOptions Inputs::loading(std::int64_t view) const {
+LoaderOptions Inputs::loading(const Preprocess& preprocess, std::int64_t view) const {
   LoaderOptions loading;
-  loading.preprocess = model_->preprocess;
+  loading.preprocess = preprocess;
   if (view > 0) loading.augmentation = options_.augmentation;
   loading.seed = options_.seed;
   loading.batch = kBatch;
   loading.threads = options_.loader_threads;
   loading.skip_broken = options_.skip_broken;
   return loading;
-}
-
-Tensor Inputs::encode_pixels(PixelBatch& batch) const {
-  const int side = model_->preprocess.size;
-  const Tensor pixels = at::from_blob(batch.pixels.data(), {batch.size(), 3, side, side}, at::kFloat);
-  return model_->image->encode(pixels.to(model_->device)).global.to(at::kCPU).contiguous();
 }
 
 void Inputs::report(std::int64_t done, std::int64_t total, std::int64_t view) const {
@@ -175,7 +193,10 @@ void Inputs::drop(const std::vector<bool>& broken, Tensor& features, const std::
   if (kept.empty()) throw Error("pictures: expected at least one that can be decoded, found none");
   const Tensor rows = at::tensor(kept, at::kLong);
   features = features.index_select(0, rows);
-  for (auto& [view, others] : views_) others = others.index_select(0, rows);
+  for (auto& [view, others] : image_.views) others = others.index_select(0, rows);
+  if (domain_) {
+    for (auto& [view, others] : domain_->views) others = others.index_select(0, rows);
+  }
   samples_ = std::move(samples);
   ids_ = std::move(ids);
   collect_labels_and_domains();
@@ -191,10 +212,9 @@ Batch Inputs::batch(const std::vector<std::int64_t>& samples, const std::vector<
   if (needs.local_features) {
     add_local_features(batch, views, keep);
   } else if (needs.features) {
-    std::vector<Tensor> rows;
-    for (std::size_t i = 0; i < samples.size(); ++i) rows.push_back(features(views[i])[samples[i]]);
-    batch.image_features = at::stack(rows);
+    batch.image_features = rows_of(image_, samples, views);
   }
+  if (needs.domain != nullptr) batch.domain_features = rows_of(domain_encoder(needs.domain), samples, views);
   if (needs.pixels) batch.pixels = pixels(samples, views).to(model_->device);
   if (needs.content_keys) {
     collect_ids();
@@ -205,6 +225,13 @@ Batch Inputs::batch(const std::vector<std::int64_t>& samples, const std::vector<
     }
   }
   return batch;
+}
+
+Tensor Inputs::rows_of(Encoder& encoder, const std::vector<std::int64_t>& samples,
+                       const std::vector<std::int64_t>& views) {
+  std::vector<Tensor> found;
+  for (std::size_t i = 0; i < samples.size(); ++i) found.push_back(rows(encoder, views[i])[samples[i]]);
+  return at::stack(found);
 }
 
 std::int64_t Inputs::samples_at_once(const Needs& needs) {
@@ -218,8 +245,8 @@ Tensor Inputs::pixels(const std::vector<std::int64_t>& samples, const std::vecto
   Tensor pixels = at::empty({count, 3, side, side});
   parallel_for(count, options_.loader_threads, [&](std::int64_t i) {
     const auto at = static_cast<std::size_t>(i);
-    load_view(place_.path_of(samples_[static_cast<std::size_t>(samples[at])]), loading(views[at]), views[at],
-              pixels[i].data_ptr<float>());
+    load_view(place_.path_of(samples_[static_cast<std::size_t>(samples[at])]), loading(model_->preprocess, views[at]),
+              views[at], pixels[i].data_ptr<float>());
   });
   return pixels;
 }

@@ -2,8 +2,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "attune/base/log.h"
@@ -52,7 +55,7 @@ class Inputs {
   /// Samples that a batch of `needs` should hold at most where nothing is learned from it.
   static std::int64_t samples_at_once(const Needs& needs);
   /// Forgets the features of a random view, which an epoch has used up.
-  void forget(std::int64_t view) { views_.erase(view); }
+  void forget(std::int64_t view);
   /// Pictures that had to be decoded and encoded, against those found in the cache.
   std::int64_t computed() const { return computed_; }
 
@@ -60,12 +63,23 @@ class Inputs {
   void collect_labels_and_domains();
   void collect_ids();
   FeatureCache& local_cache(std::int64_t view);
-  LoaderOptions loading(std::int64_t view) const;
+  LoaderOptions loading(const Preprocess& preprocess, std::int64_t view) const;
   Tensor pixels(const std::vector<std::int64_t>& samples, const std::vector<std::int64_t>& views) const;
   void add_local_features(Batch& batch, const std::vector<std::int64_t>& views, bool keep);
-  Tensor compute(std::int64_t view);
-  void encode(std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features, FeatureCache* cache);
-  Tensor encode_pixels(PixelBatch& batch) const;
+  /// Something frozen that turns a view of a picture into one row, and the rows of the views that were asked for.
+  struct Encoder {
+    std::string key;
+    Preprocess preprocess;
+    std::int64_t width = 0;
+    std::function<Tensor(const Tensor& pixels)> encode;  // [B, 3, size, size] -> [B, width]
+    std::map<std::int64_t, Tensor> views = {};
+  };
+  const Tensor& rows(Encoder& encoder, std::int64_t view);
+  Tensor compute(const Encoder& encoder, std::int64_t view);
+  void encode(const Encoder& encoder, std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features,
+              FeatureCache* cache);
+  Tensor rows_of(Encoder& encoder, const std::vector<std::int64_t>& samples, const std::vector<std::int64_t>& views);
+  Encoder& domain_encoder(const std::shared_ptr<const DomainModel>& domain);
   void report(std::int64_t done, std::int64_t total, std::int64_t view) const;
   /// Under skip_broken: takes broken pictures out of the samples and of every view.
   void drop(const std::vector<bool>& broken, Tensor& features, const std::vector<std::string>& reasons);
@@ -75,8 +89,9 @@ class Inputs {
   std::vector<Sample> samples_;
   Tensor labels_, domains_;
   InputOptions options_;
-  std::vector<ContentId> ids_;  // [n], where somebody asked for them
-  std::map<std::int64_t, Tensor> views_;
+  std::vector<ContentId> ids_;     // [n], where somebody asked for them
+  Encoder image_;                  // the image tower's global features
+  std::optional<Encoder> domain_;  // the domain model that was asked for last
   std::map<std::int64_t, std::unique_ptr<FeatureCache>> local_views_;
   std::int64_t computed_ = 0;
 };
