@@ -208,6 +208,19 @@ TEST(StudyRecipe, ReadsProtocolAndMethodsWithSettingsAndRecipes) {
   EXPECT_EQ(methods[2].config.text("context.init"), "a photo of a");
 }
 
+TEST(StudyRecipe, ThoseThatShipCanBePlanned) {
+  int found = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(ATTUNE_SOURCE_DIR) + "/recipes/study")) {
+    SCOPED_TRACE(entry.path().string());
+    const StudyRequest request = read_study_recipe(entry.path());
+    EXPECT_TRUE(request.protocol.has_value());
+    EXPECT_THAT(request.data, Not(IsEmpty()));
+    for (const StudyMethod& method : study_methods(request)) EXPECT_EQ(method.label, method.name());
+    ++found;
+  }
+  EXPECT_GE(found, 3);
+}
+
 TEST(StudyRecipe, NamesTheKeyThatIsWrong) {
   const TemporaryFolder folder;
   const auto why = [&](const std::string& text) {
