@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
 #include "attune/cli/common.h"
+#include "attune/cli/picture_list.h"
 #include "attune/cli/verbs.h"
 #include "attune/tensors/device.h"
 #include "attune/training/clip_pretraining.h"
+#include "attune/training/mae_pretraining.h"
 #include "attune/training/stopped.h"
 
 namespace attune {
@@ -16,31 +18,68 @@ struct PretrainOptions {
   bool resume = false;
 };
 
+Config read_recipe(const PretrainOptions& options, const Schema& schema, bool seed_given) {
+  Config recipe(schema);
+  if (!options.recipe.empty()) recipe.merge_yaml_file(options.recipe);
+  for (const std::string& one : options.assignments) recipe.set(one, "--set");
+  if (seed_given) recipe.set("seed", Json(options.common.seed), "--seed");
+  return recipe;
+}
+
+[[noreturn]] void stopped(const PretrainOptions& options) {
+  throw Stopped{fmt::format("continue with the same command and --resume (folder {})", options.out)};
+}
+
+void say_model(const PretrainOptions& options) {
+  const std::filesystem::path model = std::filesystem::path(options.out) / "model";
+  if (options.common.json) print_json(read_json(model / "metrics.json"));
+  say(options.common, fmt::format("model: {}", model.string()));
+}
+
 void run_pretrain_clip(const PretrainOptions& options, bool seed_given) {
   const Common& common = options.common;
   prepare(common);
   keep_freed_memory();
-  ClipPretraining pretraining{Config(clip_pretraining_schema()), options.data, options.out, options.resume};
-  if (!options.recipe.empty()) pretraining.recipe.merge_yaml_file(options.recipe);
-  for (const std::string& one : options.assignments) pretraining.recipe.set(one, "--set");
-  if (seed_given) pretraining.recipe.set("seed", Json(common.seed), "--seed");
-
+  const ClipPretraining pretraining{read_recipe(options, clip_pretraining_schema(), seed_given), options.data,
+                                    options.out, options.resume};
   say(common, fmt::format("recipe:\n{}", pretraining.recipe.to_yaml()));
   const auto progress = make_progress(common, "pre-training");
-  if (!pretrain_clip(pretraining, progress.get())) {
-    throw Stopped{fmt::format("continue with the same command and --resume (folder {})", options.out)};
-  }
-  const std::filesystem::path model = pretraining.out / "model";
-  if (common.json) print_json(read_json(model / "metrics.json"));
-  say(common, fmt::format("model: {}", model.string()));
+  if (!pretrain_clip(pretraining, progress.get())) stopped(options);
+  say_model(options);
 }
 
-std::string key_help() {
+void run_pretrain_mae(const PretrainOptions& options, bool seed_given) {
+  const Common& common = options.common;
+  prepare(common);
+  keep_freed_memory();
+  MaePretraining pretraining{
+      read_recipe(options, mae_pretraining_schema(), seed_given), {}, options.out, options.resume};
+  for (const Sample& sample : list_pictures({options.data})) pretraining.pictures.push_back(sample.path);
+  say(common, fmt::format("recipe:\n{}", pretraining.recipe.to_yaml()));
+  say(common, describe_mae_needs(pretraining.recipe, std::ssize(pretraining.pictures)));
+  const auto progress = make_progress(common, "pre-training");
+  if (!pretrain_mae(pretraining, progress.get())) stopped(options);
+  say_model(options);
+  say(common, fmt::format("reconstructions: {}", (pretraining.out / "reconstructions.png").string()));
+}
+
+std::string key_help(const Schema& schema) {
   std::string text = "Keys of a recipe:\n";
-  for (const Key& key : clip_pretraining_schema()) {
+  for (const Key& key : schema) {
     text += fmt::format("  {} = {}: {}\n", key.name, key.otherwise.dump(), key.meaning);
   }
   return text;
+}
+
+/// The options of both kinds.
+void add_options(CLI::App& kind, PretrainOptions& options, const std::string& data, const Schema& schema) {
+  kind.add_option("--recipe", options.recipe, "YAML file with the keys below")->check(CLI::ExistingFile);
+  kind.add_option("--set", options.assignments, "key=value, over the recipe; may be repeated")->allow_extra_args(false);
+  kind.add_option("--data", options.data, data)->required()->check(CLI::ExistingDirectory);
+  kind.add_option("--out", options.out, "folder of the run")->required();
+  kind.add_flag("--resume", options.resume, "continue the run in --out from its last checkpoint");
+  add_common(kind, options.common);
+  kind.footer([schema] { return key_help(schema); });
 }
 
 }  // namespace
@@ -48,19 +87,15 @@ std::string key_help() {
 void add_pretrain(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("pretrain", "Trains a model from nothing");
   verb->require_subcommand(1);
-  auto options = std::make_shared<PretrainOptions>();
+  const auto options = std::make_shared<PretrainOptions>();
   CLI::App* clip = verb->add_subcommand("clip", "Trains a small CLIP on packed drawings with captions");
-  clip->add_option("--recipe", options->recipe, "YAML file with the keys below")->check(CLI::ExistingFile);
-  clip->add_option("--set", options->assignments, "key=value, over the recipe; may be repeated")
-      ->allow_extra_args(false);
-  clip->add_option("--data", options->data, "folder of the pack: drawings, texts, teacher and evaluation")
-      ->required()
-      ->check(CLI::ExistingDirectory);
-  clip->add_option("--out", options->out, "folder of the run")->required();
-  clip->add_flag("--resume", options->resume, "continue the run in --out from its last checkpoint");
-  add_common(*clip, options->common);
-  clip->footer(key_help);
+  add_options(*clip, *options, "folder of the pack: drawings, texts, teacher and evaluation",
+              clip_pretraining_schema());
   clip->callback([options, clip] { run_pretrain_clip(*options, clip->count("--seed") > 0); });
+  CLI::App* mae =
+      verb->add_subcommand("mae", "Trains a small domain model, a masked autoencoder, on unlabelled pictures");
+  add_options(*mae, *options, "folder of the pictures, at any depth", mae_pretraining_schema());
+  mae->callback([options, mae] { run_pretrain_mae(*options, mae->count("--seed") > 0); });
 }
 
 }  // namespace attune

@@ -235,22 +235,26 @@ NamedTensors block_tensors(const NamedTensors& source, const std::string& prefix
   return blocks;
 }
 
-TensorMap named_blocks(const Transformer<Linear>& blocks, const std::string& prefix, const BlockNames& names) {
+TensorMap named_blocks(const TensorMap& values, const std::string& from, const std::string& to,
+                       const BlockNames& names) {
+  const std::map<std::string, std::string> own = {{"layer_norm1", names.norm1},
+                                                  {"layer_norm2", names.norm2},
+                                                  {"self_attn.out_proj", names.out},
+                                                  {"mlp.fc1", names.fc1},
+                                                  {"mlp.fc2", names.fc2}};
   TensorMap tensors;
-  for (std::size_t i = 0; i < blocks.blocks.size(); ++i) {
-    const Block<Linear>& block = blocks.blocks[i];
-    const std::string name = fmt::format("{}{}.", prefix, i);
-    const auto add = [&](const std::string& own, const Tensor& weight, const Tensor& bias) {
-      tensors[name + own + ".weight"] = weight.detach();
-      tensors[name + own + ".bias"] = bias.detach();
-    };
-    const auto weights = block.qkv.weight.chunk(3, 0), biases = block.qkv.bias.chunk(3, 0);
-    for (std::size_t part = 0; part < kParts.size(); ++part) add(names.qkv[part], weights[part], biases[part]);
-    add(names.norm1, block.norm1.weight, block.norm1.bias);
-    add(names.norm2, block.norm2.weight, block.norm2.bias);
-    add(names.out, block.out.weight, block.out.bias);
-    add(names.fc1, block.fc1.weight, block.fc1.bias);
-    add(names.fc2, block.fc2.weight, block.fc2.bias);
+  for (const auto& [name, tensor] : values) {
+    const auto number = name.starts_with(from) ? name.find('.', from.size()) : std::string::npos;
+    if (number == std::string::npos) continue;
+    const auto last = name.rfind('.');
+    const std::string block = to + name.substr(from.size(), number + 1 - from.size()), part = name.substr(last);
+    const std::string layer = last > number ? name.substr(number + 1, last - number - 1) : "";
+    if (layer == "self_attn.qkv_proj") {
+      const auto thirds = tensor.detach().chunk(3, 0);
+      for (std::size_t i = 0; i < thirds.size(); ++i) tensors[block + names.qkv[i] + part] = thirds[i];
+    } else if (const auto found = own.find(layer); found != own.end()) {
+      tensors[block + found->second + part] = tensor.detach();
+    }
   }
   return tensors;
 }

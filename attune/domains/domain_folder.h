@@ -48,8 +48,10 @@ extern const BlockNames kVitNames, kDinov2Names, kSamNames;
 /// branches are multiplied into the layers before them; biases of q, k and v that a model leaves out are zero.
 NamedTensors block_tensors(const NamedTensors& source, const std::string& prefix, const BlockNames& names,
                            const BlockShape& shape, bool qkv_bias = true);
-/// The other way: the leaves of trainable blocks under the names of a file, q, k and v apart.
-TensorMap named_blocks(const Transformer<Linear>& blocks, const std::string& prefix, const BlockNames& names);
+/// The other way, by name: what `values` holds of blocks under `from` and the names of trainable blocks' leaves, under
+/// `to` and the names of a file, q, k and v apart.
+TensorMap named_blocks(const TensorMap& values, const std::string& from, const std::string& to,
+                       const BlockNames& names);
 
 /// The patch convolution as a matrix [width, 3 * patch * patch]. Throws Error as NamedTensors::take.
 Tensor patch_matrix(const NamedTensors& source, const std::string& name, std::int64_t width, std::int64_t patch);

@@ -29,14 +29,6 @@ Tensor regression_loss(const Tensor& rows, const Tensor& targets) {
   return 1 - (rows * targets).sum(1).mean();
 }
 
-std::vector<ParameterGroup> with_decay(const std::vector<Parameter>& parameters, double weight_decay) {
-  ParameterGroup matrices{{}, 1.0, weight_decay}, vectors{{}, 1.0, 0.0};
-  for (const Parameter& parameter : parameters) {
-    (parameter.value.dim() >= 2 ? matrices : vectors).parameters.push_back(parameter);
-  }
-  return {matrices, vectors};
-}
-
 class Pretraining {
  public:
   Pretraining(const ClipPretraining& settings, Progress* progress)
@@ -72,16 +64,8 @@ class Pretraining {
   };
 
   void begin(bool resume) {
-    const std::filesystem::path kept = run_.folder() / "recipe.yaml";
-    if (resume && run_.has_checkpoint()) {
-      check_same_recipe(recipe_, kept);
-      position_ = run_.load_checkpoint(saved_);
-      model_.load_state(saved_);
-    } else if (run_.has_checkpoint()) {
-      throw UsageError(
-          fmt::format("{}: holds a run already; resume it or name another folder", run_.folder().string()));
-    }
-    write_file(kept, recipe_.to_yaml());
+    position_ = run_.begin(recipe_, resume, saved_);
+    if (!saved_.empty()) model_.load_state(saved_);
     log_.emplace(run_.folder() / "metrics.jsonl", position_.log_bytes);
     begun_ = now() - position_.seconds;
     saved_at_ = position_.seconds;
@@ -127,15 +111,7 @@ class Pretraining {
     };
     if (stage.kind != PretrainStage::Kind::kImage) add(model_.text_parameters());
     if (stage.kind != PretrainStage::Kind::kText) add(model_.image_parameters());
-    optimiser_ = make_adam(with_decay(parameters, recipe_.number("optimiser.weight_decay")),
-                           {.beta1 = recipe_.number("optimiser.beta1"),
-                            .beta2 = recipe_.number("optimiser.beta2"),
-                            .epsilon = recipe_.number("optimiser.epsilon")});
-    TensorMap state;
-    for (const auto& [name, tensor] : saved_) {
-      if (name.starts_with(kOptimiser)) state[name.substr(kOptimiser.size())] = tensor;
-    }
-    optimiser_->load_state(state);
+    optimiser_ = make_pretrain_optimiser(parameters, recipe_, saved_);
     saved_.clear();
     log_info(fmt::format("stage {}: step {} of {}", stage.name, position_.step, stage.steps()));
   }
@@ -143,16 +119,8 @@ class Pretraining {
   Forward step(const PretrainStage& stage) {
     optimiser_->zero_gradients();
     Forward result = forward(stage);
-    const double loss = result.loss.item<double>();
-    result.loss.backward();
-    const double norm = clip_gradient_norm(optimiser_->groups(), recipe_.number("optimiser.clip"));
-    if (!std::isfinite(norm) || !std::isfinite(loss)) {
-      check_finite(optimiser_->groups(), position_.step);
-      throw Error(fmt::format("stage {}, step {}: expected a finite loss and gradient, found loss {}, norm {}",
-                              stage.name, position_.step, loss, norm));
-    }
-    optimiser_->step(stage.rate(position_.step));
-    position_.loss_sum += loss;
+    position_.loss_sum += pretrain_step(*optimiser_, result.loss, recipe_, stage.rate(position_.step),
+                                        "stage " + stage.name, position_.step);
     return result;
   }
 
@@ -266,11 +234,7 @@ class Pretraining {
   void checkpoint() {
     position_.seconds = seconds();
     position_.log_bytes = log_->flush();
-    TensorMap tensors = model_.state();
-    if (optimiser_) {
-      for (const auto& [name, tensor] : optimiser_->state()) tensors[std::string(kOptimiser) + name] = tensor;
-    }
-    run_.save_checkpoint(position_, tensors);
+    run_.save_checkpoint(position_, model_.state(), optimiser_.get());
     saved_at_ = seconds();
   }
 
@@ -278,8 +242,6 @@ class Pretraining {
     return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
   }
   double seconds() const { return now() - begun_; }
-
-  static constexpr std::string_view kOptimiser = "optimiser.";
 
   const Config& recipe_;
   Progress* progress_;

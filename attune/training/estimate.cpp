@@ -19,7 +19,19 @@ double block_weights(double width, double hidden) {
   return 4 * width * width + 2 * width * hidden;
 }
 
-/// Multiply-adds a second in fp32 matrix products, measured for about 50 ms.
+double image_weights(const VisionConfig& vision) {
+  return static_cast<double>(vision.layers) *
+         block_weights(static_cast<double>(vision.width), static_cast<double>(vision.hidden));
+}
+
+/// Rows a picture brings into the image tower: its patches and the class token.
+double image_rows(const VisionConfig& vision) {
+  const auto side = static_cast<double>(vision.image_size / std::max<std::int64_t>(vision.patch, 1));
+  return side * side + 1;
+}
+
+}  // namespace
+
 double measured_rate() {
   const at::NoGradGuard no_gradients;
   const Tensor left = at::ones({512, 512}), right = at::ones({512, 512});
@@ -35,18 +47,13 @@ double measured_rate() {
   return static_cast<double>(products) * 512 * 512 * 512 / seconds;
 }
 
-double image_weights(const VisionConfig& vision) {
-  return static_cast<double>(vision.layers) *
-         block_weights(static_cast<double>(vision.width), static_cast<double>(vision.hidden));
+double kept_bytes(double rows, double width, double layers) {
+  return rows * width * kKeptWidths * layers * kBytes;
 }
 
-/// Rows a picture brings into the image tower: its patches and the class token.
-double image_rows(const VisionConfig& vision) {
-  const auto side = static_cast<double>(vision.image_size / std::max<std::int64_t>(vision.patch, 1));
-  return side * side + 1;
+double forward_seconds(double products, double rate) {
+  return products * kOverhead / rate;
 }
-
-}  // namespace
 
 Estimate estimate_training(const ClipModel& model, const ClassNames& classes, const Stages& stages,
                            std::int64_t samples, const ViewPlan& views) {
@@ -61,14 +68,14 @@ Estimate estimate_training(const ClipModel& model, const ClassNames& classes, co
   Estimate estimate;
   const double embeddings = static_cast<double>(text.vocabulary) * width;
   estimate.model_mb = (text_weights + image_weights(vision) + embeddings) * kBytes / 1e6;
-  estimate.training_mb = rows * width * kKeptWidths * static_cast<double>(text.layers) * kBytes / 1e6;
+  estimate.training_mb = kept_bytes(rows, width, static_cast<double>(text.layers)) / 1e6;
   const double rate = measured_rate();
   std::int64_t epochs = 0;
   for (const auto& stage : stages) {
     const double steps = static_cast<double>(stage->epochs()) *
                          static_cast<double>(std::max<std::int64_t>(1, samples / stage->batch_size()));
     // Forward, and backward for the inputs only: the weights are frozen.
-    estimate.training_seconds += steps * 2 * rows * text_weights * kOverhead / rate;
+    estimate.training_seconds += forward_seconds(steps * 2 * rows * text_weights, rate);
     epochs = std::max<std::int64_t>(epochs, stage->epochs());
   }
   if (epochs > 0) {

@@ -10,6 +10,9 @@
 
 namespace attune {
 
+/// Multiply-adds a second in fp32 matrix products of this machine, measured for about 50 ms.
+double measured_rate();
+
 /// What a run will need, worked out before it starts.
 struct Estimate {
   double model_mb = 0;         // weights of both towers
@@ -17,6 +20,11 @@ struct Estimate {
   double feature_seconds = 0;  // encoding every view that is not in the cache yet
   double training_seconds = 0;
 };
+
+/// Bytes that the backward keeps of a transformer's blocks for so many rows, about.
+double kept_bytes(double rows, double width, double layers);
+/// Seconds of so many multiply-adds of weights and rows, forward alone, about.
+double forward_seconds(double products, double rate);
 
 /// From the towers' sizes and a short measurement of what this machine multiplies in a second. Times are right to
 /// about a factor of two; views that are cached already make them shorter.

@@ -129,7 +129,7 @@ ClipConfig pretrain_clip_config(const Config& recipe, std::int64_t image_size, s
 }
 
 void check_same_recipe(const Config& recipe, const std::filesystem::path& kept) {
-  Config former(clip_pretraining_schema());
+  Config former(recipe.schema());
   former.merge_yaml_file(kept);
   for (const Key& key : former.schema()) {
     if (key.name.ends_with(".samples") || key.name.ends_with(".minutes")) continue;

@@ -1,14 +1,19 @@
 #include "attune/training/pretrain_run.h"
 
+#include <cmath>
+
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/base/files.h"
 #include "attune/base/json_count.h"
+#include "attune/training/pretrain_recipe.h"
 
 namespace attune {
 namespace {
 
 constexpr const char* kCheckpoint = "checkpoint.safetensors";
+constexpr std::string_view kOptimiser = "optimiser.";
 
 }  // namespace
 
@@ -16,7 +21,24 @@ bool PretrainRun::has_checkpoint() const {
   return std::filesystem::exists(folder_ / kCheckpoint);
 }
 
-void PretrainRun::save_checkpoint(const PretrainPosition& position, const TensorMap& tensors) const {
+PretrainPosition PretrainRun::begin(const Config& recipe, bool resume, TensorMap& tensors) const {
+  const std::filesystem::path kept = folder_ / "recipe.yaml";
+  PretrainPosition position;
+  if (resume && has_checkpoint()) {
+    check_same_recipe(recipe, kept);
+    position = load_checkpoint(tensors);
+  } else if (has_checkpoint()) {
+    throw UsageError(fmt::format("{}: holds a run already; resume it or name another folder", folder_.string()));
+  }
+  write_file(kept, recipe.to_yaml());
+  return position;
+}
+
+void PretrainRun::save_checkpoint(const PretrainPosition& position, TensorMap tensors,
+                                  const Optimiser* optimiser) const {
+  if (optimiser != nullptr) {
+    for (const auto& [name, tensor] : optimiser->state()) tensors[std::string(kOptimiser) + name] = tensor;
+  }
   const Json place = {{"stage", position.stage},       {"step", position.step},       {"draws", position.draws},
                       {"samples", position.samples},   {"seconds", position.seconds}, {"log_bytes", position.log_bytes},
                       {"loss_sum", position.loss_sum}, {"summed", position.summed}};
@@ -52,6 +74,38 @@ void PretrainRun::replace_model(const std::function<void(const std::filesystem::
   if (std::filesystem::exists(model)) std::filesystem::rename(model, former);
   std::filesystem::rename(fresh, model);
   std::filesystem::remove_all(former);
+}
+
+std::unique_ptr<Optimiser> make_pretrain_optimiser(const std::vector<Parameter>& parameters, const Config& recipe,
+                                                   const TensorMap& checkpoint) {
+  ParameterGroup matrices{{}, 1.0, recipe.number("optimiser.weight_decay")}, vectors{{}, 1.0, 0.0};
+  for (const Parameter& parameter : parameters) {
+    const bool matrix = parameter.value.squeeze().dim() >= 2;
+    (matrix ? matrices : vectors).parameters.push_back(parameter);
+  }
+  auto optimiser = make_adam({matrices, vectors}, {.beta1 = recipe.number("optimiser.beta1"),
+                                                   .beta2 = recipe.number("optimiser.beta2"),
+                                                   .epsilon = recipe.number("optimiser.epsilon")});
+  TensorMap state;
+  for (const auto& [name, tensor] : checkpoint) {
+    if (name.starts_with(kOptimiser)) state[name.substr(kOptimiser.size())] = tensor;
+  }
+  optimiser->load_state(state);
+  return optimiser;
+}
+
+double pretrain_step(Optimiser& optimiser, const Tensor& loss, const Config& recipe, double rate,
+                     const std::string& where, std::int64_t step) {
+  const double value = loss.item<double>();
+  loss.backward();
+  const double norm = clip_gradient_norm(optimiser.groups(), recipe.number("optimiser.clip"));
+  if (!std::isfinite(norm) || !std::isfinite(value)) {
+    check_finite(optimiser.groups(), step);
+    throw Error(fmt::format("{}, step {}: expected a finite loss and gradient, found loss {}, norm {}", where, step,
+                            value, norm));
+  }
+  optimiser.step(rate);
+  return value;
 }
 
 }  // namespace attune

@@ -3,7 +3,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
+#include <vector>
 
+#include "attune/base/config.h"
+#include "attune/optim/optimiser.h"
 #include "attune/tensors/tensor.h"
 
 namespace attune {
@@ -27,8 +31,12 @@ class PretrainRun {
 
   const std::filesystem::path& folder() const { return folder_; }
   bool has_checkpoint() const;
-  /// One file, replaced atomically.
-  void save_checkpoint(const PretrainPosition& position, const TensorMap& tensors) const;
+  /// Keeps the recipe in the folder and returns where the run stands: at its begin, or where its checkpoint was
+  /// written, whose tensors go to `tensors`. Throws UsageError where a new run finds a checkpoint, or a resumed one
+  /// another recipe.
+  PretrainPosition begin(const Config& recipe, bool resume, TensorMap& tensors) const;
+  /// One file with the model's state and, where there is one, the optimiser's, replaced atomically.
+  void save_checkpoint(const PretrainPosition& position, TensorMap model, const Optimiser* optimiser) const;
   PretrainPosition load_checkpoint(TensorMap& tensors) const;
 
   /// Replaces model/ by what `write` puts into the folder that it is given.
@@ -37,5 +45,15 @@ class PretrainRun {
  private:
   std::filesystem::path folder_;
 };
+
+/// AdamW with the recipe's keys optimiser.*; vectors have no weight decay. Its state is taken from a checkpoint's
+/// tensors where it is among them.
+std::unique_ptr<Optimiser> make_pretrain_optimiser(const std::vector<Parameter>& parameters, const Config& recipe,
+                                                   const TensorMap& checkpoint);
+
+/// Backward, guard, clipping at optimiser.clip and an update at `rate`; returns the loss. `where` begins the text of
+/// the Error for a loss or a gradient that is not finite.
+double pretrain_step(Optimiser& optimiser, const Tensor& loss, const Config& recipe, double rate,
+                     const std::string& where, std::int64_t step);
 
 }  // namespace attune

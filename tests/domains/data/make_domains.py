@@ -62,6 +62,17 @@ def vit(expected, pixels):
     expected["vit_bare.class"] = model(pixels).last_hidden_state[:, 0]
 
 
+def stored_name(name):
+    """The name of a parameter in the folders that are in use; in memory newer releases have others."""
+    for new, stored in (("vit.layers.", "vit.encoder.layer."), ("attention.q_proj", "attention.attention.query"),
+                        ("attention.k_proj", "attention.attention.key"),
+                        ("attention.v_proj", "attention.attention.value"),
+                        ("attention.o_proj", "attention.output.dense"), ("mlp.fc1", "intermediate.dense"),
+                        ("mlp.fc2", "output.dense")):
+        name = name.replace(new, stored)
+    return name
+
+
 def vit_mae(expected, pixels):
     config = transformers.ViTMAEConfig(**SHAPE, **DECODER, intermediate_size=40, image_size=32, mask_ratio=0.0,
                                        norm_pix_loss=True, layer_norm_eps=1e-6)
@@ -71,16 +82,18 @@ def vit_mae(expected, pixels):
                  "vit_mae.decoder": model.decoder.decoder_embed(rows[:, 1:]).mean(1)}
     config.mask_ratio = 0.75
     write("vit_mae", model, square(32))
+    fresh = transformers.ViTMAEForPreTraining(config)
     # One step of pre-training with a given mask: loss, reconstruction and every gradient.
     noise = torch.rand(len(pixels), 16)
     model.train()
     outputs = model(pixels, noise=noise)
     outputs.loss.backward()
     step = {"noise": noise, "loss": outputs.loss.detach().reshape(1), "logits": outputs.logits.detach(),
-            "mask": outputs.mask}
+            "mask": outputs.mask, "positions": fresh.vit.embeddings.position_embeddings.detach(),
+            "decoder_positions": fresh.decoder.decoder_pos_embed.detach()}
     for name, value in model.named_parameters():
         if value.grad is not None:
-            step["gradient." + name] = value.grad
+            step["gradient." + stored_name(name)] = value.grad
     save_file({key: value.contiguous() for key, value in step.items()}, HERE / "mae_step.safetensors")
 
 
