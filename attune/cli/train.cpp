@@ -68,7 +68,10 @@ LearningTask learning_task(const TrainOptions& options, const Config& config, co
   task.seed = options.common.seed;
   task.resume = options.resume;
   task.inputs = input_options(options.common, options.pictures, progress);
-  if (options.dry_run) task.inputs.skip_broken = false;  // to find them is work, which leaves features in the cache
+  if (options.dry_run) {  // no picture is read, so nothing is kept
+    task.inputs.skip_broken = false;
+    task.inputs.cache.clear();
+  }
   task.init = options.init;
   task.order = options.order;
   task.progress = progress;

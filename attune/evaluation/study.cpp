@@ -165,13 +165,15 @@ LearningTask Study::task_of(const PlannedRun& run) const {
   task.folder = folder_of(run);
   task.config = methods_[run.method].config;
   const std::string by = "study";
-  task.config.set("shots", Json(training.shots), by);
+  // What learns nothing depends on no draw, so it stays finished when a study grows.
+  const bool learned = learns(run);
+  task.config.set("shots", Json(learned ? training.shots : 0), by);
   task.config.set("shots_per_domain", Json(generalises_domains(plan_.design.protocol)), by);
   task.config.set("draw", Json(name_of(plan_.design.draw)), by);
   task.config.set("classes", Json(training.classes), by);
   task.config.set("domains", Json(fmt::format("{}", fmt::join(training.sources, ","))), by);
   task.data = training.data;
-  task.split = training.hash;
+  task.split = learned ? training.hash : "";
   task.seed = run.seed;
   task.resume = true;
   task.inputs = options_.inputs;
@@ -292,8 +294,10 @@ StudyRun Study::do_run(const PlannedRun& run, Progress* progress) {
   task.progress = progress;
   const TrainingSet& training = plan_.trainings[run.training];
   Learning learning(model_, task);
-  save_split(task.folder / "split.json", training.data,
-             {std::string(name_of(plan_.design.draw)), run.seed, training.shots});
+  if (learns(run)) {
+    save_split(task.folder / "split.json", training.data,
+               {std::string(name_of(plan_.design.draw)), run.seed, training.shots});
+  }
   learning.learn();
   learning.save();
   std::vector<Results> all;

@@ -117,17 +117,18 @@ TEST_F(Studies, FinishedRunsAreNotDoneAgainAndAMissingOneComesOutTheSame) {
   EXPECT_EQ(again.runs[0].seconds, first.runs[0].seconds);
 }
 
-TEST_F(Studies, MoreSeedsAndMethodsJoinWhatIsThere) {
+TEST_F(Studies, MoreShotsSeedsAndMethodsJoinWhatIsThere) {
   const Dataset data = domains();
   study(held_out("sketch"), {data}, "coop", options("out"));
   StudyDesign more = held_out("sketch");
   more.seeds = {1, 2};
+  more.shots = {1, 2};
   const std::vector<StudyMethod> chosen = methods("coop,linear_probe");
   const StudyOptions with = options("out");
   const std::vector<Dataset> all = {data};
   Study study(small_model(), all, plan_study(more, all, names_of(chosen)), chosen, with);
   EXPECT_EQ(study.outlook().finished, 2);
-  EXPECT_EQ(study.outlook().runs, 5);
+  EXPECT_EQ(study.outlook().runs, 9);
 }
 
 TEST_F(Studies, DoNotDependOnHowManyRunsGoSideBySide) {
