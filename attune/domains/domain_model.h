@@ -51,11 +51,14 @@ class DomainModel {
   /// the model's own processor would distort (vit) or pad (sam): the model sees the part of the picture that the tower
   /// beside it sees.
   const Preprocess& preprocess() const { return preprocess_; }
+  /// Where the weights lie and pixels are wanted.
+  at::Device device() const { return device_; }
   /// What features depend on beside the pixels: hash of the weights, kind, pooling, tap and type of products.
   const std::string& key() const { return key_; }
 
  protected:
-  DomainModel(Preprocess preprocess, std::string key) : preprocess_(preprocess), key_(std::move(key)) {}
+  DomainModel(const Preprocess& preprocess, at::Device device, std::string key)
+      : preprocess_(preprocess), device_(device), key_(std::move(key)) {}
   /// The features of pictures that one thread takes at once.
   virtual Tensor encode_part(const Tensor& pixels) const = 0;
   /// How many those are at most.
@@ -63,6 +66,7 @@ class DomainModel {
 
  private:
   Preprocess preprocess_;
+  at::Device device_;
   std::string key_;
 };
 

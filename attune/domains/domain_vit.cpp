@@ -88,11 +88,11 @@ DomainVitWeights read_weights(const DomainDescription& description, const NamedT
 
 class DomainVit : public DomainModel {
  public:
-  DomainVit(const DomainDescription& description, DomainVitWeights weights, DomainPooling pooling,
+  DomainVit(const DomainDescription& description, DomainVitWeights weights, const DomainOptions& options,
             const std::string& key)
-      : DomainModel(description.preprocess, key),
+      : DomainModel(description.preprocess, options.device, key),
         patch_(description.config.patch),
-        pooling_(pooling),
+        pooling_(options.pooling),
         weights_(std::move(weights)) {}
 
   std::int64_t width() const override {
@@ -124,7 +124,7 @@ class DomainVit : public DomainModel {
 
 std::shared_ptr<const DomainModel> make_domain_vit(const DomainDescription& description, const NamedTensors& source,
                                                    const DomainOptions& options, const std::string& key) {
-  return std::make_shared<DomainVit>(description, read_weights(description, source, options), options.pooling, key);
+  return std::make_shared<DomainVit>(description, read_weights(description, source, options), options, key);
 }
 
 }  // namespace attune

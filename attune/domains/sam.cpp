@@ -92,8 +92,8 @@ Tensor sam_block(const SamBlock& own, std::int64_t heads, Activation activation,
 
 class Sam : public DomainModel {
  public:
-  Sam(const DomainDescription& description, SamWeights weights, const std::string& key)
-      : DomainModel(description.preprocess, key), config_(description.config), weights_(std::move(weights)) {}
+  Sam(const DomainDescription& description, SamWeights weights, at::Device device, const std::string& key)
+      : DomainModel(description.preprocess, device, key), config_(description.config), weights_(std::move(weights)) {}
 
   std::int64_t width() const override { return config_.channels; }
 
@@ -162,7 +162,7 @@ std::shared_ptr<const DomainModel> make_sam(const DomainDescription& description
   if (options.tap != DomainTap::kEncoder) {
     throw UsageError(fmt::format("{}: expected the tap encoder, the only one of a sam", source.origin));
   }
-  return std::make_shared<Sam>(description, read_weights(description.config, source, options), key);
+  return std::make_shared<Sam>(description, read_weights(description.config, source, options), options.device, key);
 }
 
 }  // namespace attune

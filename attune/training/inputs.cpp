@@ -40,7 +40,7 @@ Inputs::Inputs(std::shared_ptr<const ClipModel> model, const Dataset& dataset, s
                const InputOptions& options)
     : model_(std::move(model)), samples_(std::move(samples)), options_(options) {
   image_ = {options_.cache.empty() ? std::string() : model_->feature_key(), model_->preprocess,
-            model_->config.joint_width,
+            model_->config.joint_width, model_->device,
             [tower = model_->image](const Tensor& pixels) { return tower->encode(pixels).global; }};
   place_.root = dataset.root;
   if (dataset.domains.size() > 1 || (dataset.domains.size() == 1 && !dataset.domains[0].empty()))
@@ -48,6 +48,12 @@ Inputs::Inputs(std::shared_ptr<const ClipModel> model, const Dataset& dataset, s
   collect_labels_and_domains();
   // Every view must be of the same samples, so broken pictures are found before anybody counts.
   if (options_.skip_broken && size() > 0) features(0);
+}
+
+Inputs::Inputs(std::shared_ptr<const DomainModel> domain, std::vector<Sample> samples, const InputOptions& options)
+    : samples_(std::move(samples)), options_(options) {
+  collect_labels_and_domains();
+  if (options_.skip_broken && size() > 0) domain_features(domain, 0);
 }
 
 void Inputs::collect_labels_and_domains() {
@@ -76,6 +82,10 @@ const Tensor& Inputs::features(std::int64_t view) {
   return rows(image_, view);
 }
 
+const Tensor& Inputs::domain_features(const std::shared_ptr<const DomainModel>& domain, std::int64_t view) {
+  return rows(domain_encoder(domain), view);
+}
+
 const Tensor& Inputs::rows(Encoder& encoder, std::int64_t view) {
   const auto found = encoder.views.find(view);
   if (found != encoder.views.end()) return found->second;
@@ -90,7 +100,7 @@ void Inputs::forget(std::int64_t view) {
 
 Inputs::Encoder& Inputs::domain_encoder(const std::shared_ptr<const DomainModel>& domain) {
   if (!domain_ || domain_->key != domain->key()) {
-    domain_ = {domain->key(), domain->preprocess(), domain->width(),
+    domain_ = {domain->key(), domain->preprocess(), domain->width(), domain->device(),
                [domain](const Tensor& pixels) { return domain->encode(pixels); }};
   }
   return *domain_;
@@ -132,7 +142,7 @@ void Inputs::encode(const Encoder& encoder, std::int64_t view, const std::vector
       if (batch.size() > 0) {
         const int side = encoder.preprocess.size;
         const Tensor pixels = at::from_blob(batch.pixels.data(), {batch.size(), 3, side, side}, at::kFloat);
-        encoded = encoder.encode(pixels.to(model_->device)).to(at::kCPU).contiguous();
+        encoded = encoder.encode(pixels.to(encoder.device)).to(at::kCPU).contiguous();
       }
       const std::lock_guard lock(giving);
       for (std::int64_t i = 0; i < batch.size(); ++i) {
@@ -148,7 +158,7 @@ void Inputs::encode(const Encoder& encoder, std::int64_t view, const std::vector
   };
   // Whole batches side by side keep all cores busy; fewer batches than cores are quicker with all cores on each.
   const std::int64_t threads = parallel_width();
-  if (model_->device.is_cpu() && loader.batches() >= threads) {
+  if (encoder.device.is_cpu() && loader.batches() >= threads) {
     in_parallel(threads, [&](std::int64_t) { encode_batches(); });
   } else {
     encode_batches();

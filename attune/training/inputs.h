@@ -38,6 +38,8 @@ class Inputs {
  public:
   Inputs(std::shared_ptr<const ClipModel> model, const Dataset& dataset, std::vector<Sample> samples,
          const InputOptions& options);
+  /// Of a domain model alone: only domain_features() can be asked for.
+  Inputs(std::shared_ptr<const DomainModel> domain, std::vector<Sample> samples, const InputOptions& options);
   ~Inputs();
 
   std::int64_t size() const { return static_cast<std::int64_t>(samples_.size()); }
@@ -48,6 +50,8 @@ class Inputs {
   /// Raw features [n, d] of all samples under `view` (0: the centre view). Throws Stopped on a request to stop; what
   /// was computed by then is in the cache.
   const Tensor& features(std::int64_t view);
+  /// The same of a domain model [n, width].
+  const Tensor& domain_features(const std::shared_ptr<const DomainModel>& domain, std::int64_t view);
   /// What `needs` says of some samples, each under its own view. Features of cells are kept in the cache on disk where
   /// `keep` says so, as they are worth where a view comes again.
   Batch batch(const std::vector<std::int64_t>& samples, const std::vector<std::int64_t>& views, const Needs& needs,
@@ -71,6 +75,7 @@ class Inputs {
     std::string key;
     Preprocess preprocess;
     std::int64_t width = 0;
+    at::Device device = at::kCPU;
     std::function<Tensor(const Tensor& pixels)> encode;  // [B, 3, size, size] -> [B, width]
     std::map<std::int64_t, Tensor> views = {};
   };

@@ -36,7 +36,7 @@ class PretrainRun {
   /// another recipe.
   PretrainPosition begin(const Config& recipe, bool resume, TensorMap& tensors) const;
   /// One file with the model's state and, where there is one, the optimiser's, replaced atomically.
-  void save_checkpoint(const PretrainPosition& position, TensorMap model, const Optimiser* optimiser) const;
+  void save_checkpoint(const PretrainPosition& position, TensorMap model, const Optimiser* optimiser = nullptr) const;
   PretrainPosition load_checkpoint(TensorMap& tensors) const;
 
   /// Replaces model/ by what `write` puts into the folder that it is given.

@@ -83,14 +83,14 @@ def vit_mae(expected, pixels):
     config.mask_ratio = 0.75
     write("vit_mae", model, square(32))
     fresh = transformers.ViTMAEForPreTraining(config)
+    fresh.decoder.initialize_weights(16)
     # One step of pre-training with a given mask: loss, reconstruction and every gradient.
     noise = torch.rand(len(pixels), 16)
     model.train()
     outputs = model(pixels, noise=noise)
     outputs.loss.backward()
     step = {"noise": noise, "loss": outputs.loss.detach().reshape(1), "logits": outputs.logits.detach(),
-            "mask": outputs.mask, "positions": fresh.vit.embeddings.position_embeddings.detach(),
-            "decoder_positions": fresh.decoder.decoder_pos_embed.detach()}
+            "mask": outputs.mask, "positions": fresh.decoder.decoder_pos_embed.detach()}
     for name, value in model.named_parameters():
         if value.grad is not None:
             step["gradient." + stored_name(name)] = value.grad
