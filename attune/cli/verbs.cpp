@@ -9,6 +9,7 @@ void add_verbs(CLI::App& app) {
   add_predict(app);
   add_embed(app);
   add_report(app);
+  add_explain(app);
   add_data(app);
   add_model(app);
   add_pretrain(app);

@@ -103,6 +103,13 @@ figcaption { font-size: .92rem; margin-bottom: .3rem; }
 .sheet img, .sheet .lost { width: 100%; height: auto; aspect-ratio: 1; object-fit: contain; background: #fff; border: 1px solid var(--line); border-radius: 6px; display: block; margin-bottom: .4rem; padding: .4rem; }
 .sheet .lost { display: grid; place-items: center; background: var(--soft); color: var(--quiet); text-align: center; }
 .sheet .answer { font-weight: 600; } .sheet .no { color: var(--wrong); } .sheet .yes { color: var(--accent); }
+.words { margin-bottom: 1.4rem; } .words th:first-child { white-space: nowrap; } .words small { color: var(--quiet); font-size: .8rem; margin-right: .5rem; }
+.scatter { width: 100%; max-width: 46rem; height: auto; } .scatter .frame { fill: var(--soft); } .scatter text { fill: var(--ink); font-size: 12px; }
+.mark-0 { fill: var(--accent); } .mark-1 { fill: var(--wrong-fill); } .mark-2 { fill: var(--floor); } .mark-3 { fill: var(--before); } .mark-4 { fill: #9a6bc0; } .mark-5 { fill: #4f9a56; }
+.scatter .label { stroke: var(--ink); stroke-width: 1.5; }
+.cells { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.2rem, 1fr)); gap: 1rem; margin-bottom: 1.6rem; }
+.cells svg { width: 100%; height: auto; display: block; background: #fff; border: 1px solid var(--line); border-radius: 4px; }
+.cells .veil { fill: #10161a; } .cells figcaption { font-size: .8rem; color: var(--quiet); margin: .2rem 0 0; }
 details { border-bottom: 1px solid var(--line); padding: .6rem 0; }
 summary { cursor: pointer; }
 pre { overflow-x: auto; background: var(--soft); padding: .9rem 1rem; border-radius: 6px; font: .84rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", monospace; }

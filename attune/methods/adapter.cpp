@@ -58,6 +58,16 @@ TensorMap read_adapter_tensors(const std::filesystem::path& folder) {
   return load_tensors(folder / kWeightsFile);
 }
 
+std::unique_ptr<Classifier> make_adapter(const AdapterInfo& info, const TensorMap& tensors,
+                                         std::shared_ptr<const ClipModel> model, const std::string& where) {
+  const Method& method = find_method(info.method);
+  Config config(method.schema);
+  for (const auto& [key, value] : info.config.items()) config.set(key, value, where);
+  std::unique_ptr<Classifier> classifier = method.make(std::move(model), info.classes, config, info.seed);
+  classifier->load_state(tensors);
+  return classifier;
+}
+
 std::unique_ptr<Classifier> load_adapter(const std::filesystem::path& folder, std::shared_ptr<const ClipModel> model) {
   const AdapterInfo info = read_adapter_info(folder);
   if (info.weight_hash != model->weight_hash()) {
@@ -65,12 +75,7 @@ std::unique_ptr<Classifier> load_adapter(const std::filesystem::path& folder, st
                             folder.string(), info.base_model, info.weight_hash, model->folder.string(),
                             model->weight_hash()));
   }
-  const Method& method = find_method(info.method);
-  Config config(method.schema);
-  for (const auto& [key, value] : info.config.items()) config.set(key, value, (folder / kConfigFile).string());
-  std::unique_ptr<Classifier> classifier = method.make(std::move(model), info.classes, config, info.seed);
-  classifier->load_state(read_adapter_tensors(folder));
-  return classifier;
+  return make_adapter(info, read_adapter_tensors(folder), std::move(model), (folder / kConfigFile).string());
 }
 
 }  // namespace attune

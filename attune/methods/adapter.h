@@ -32,6 +32,11 @@ AdapterInfo read_adapter_info(const std::filesystem::path& folder);
 /// The tensors of an adapter, named by role.
 TensorMap read_adapter_tensors(const std::filesystem::path& folder);
 
+/// A classifier of the adapter's method and configuration with the given tensors, bound to the adapter's classes.
+/// `where` is named in errors. The base model is not compared.
+std::unique_ptr<Classifier> make_adapter(const AdapterInfo& info, const TensorMap& tensors,
+                                         std::shared_ptr<const ClipModel> model, const std::string& where);
+
 /// An adapter ready for use with `model`, bound to the classes that it was trained on. Throws Error that names both
 /// hashes where the adapter was made for another base model.
 std::unique_ptr<Classifier> load_adapter(const std::filesystem::path& folder, std::shared_ptr<const ClipModel> model);

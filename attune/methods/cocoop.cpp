@@ -4,13 +4,14 @@
 
 #include "attune/base/error.h"
 #include "attune/methods/descent_stage.h"
+#include "attune/methods/generated_prompts.h"
 #include "attune/methods/image_contexts.h"
 #include "attune/methods/network.h"
 
 namespace attune {
 namespace {
 
-class CoCoOp final : public Classifier {
+class CoCoOp final : public Classifier, public GeneratesPrompts {
  public:
   CoCoOp(std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t seed)
       : model_(std::move(model)),
@@ -34,6 +35,12 @@ class CoCoOp final : public Classifier {
     return logits_by_image(*model_, prompts_, batch.image_features,
                            [this](const Tensor& features) { return contexts_of(features); });
   }
+
+  Tensor generated_prompts(const Batch& batch, std::int64_t draws) override {
+    const at::NoGradGuard no_gradients;
+    return contexts_of(batch.image_features.to(context_.device())).unsqueeze(1).repeat({1, draws, 1, 1});
+  }
+  TensorMap generator_state() const override { return state(); }
 
   TensorMap state() const override {
     TensorMap state;

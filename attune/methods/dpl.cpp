@@ -8,6 +8,7 @@
 
 #include "attune/base/error.h"
 #include "attune/methods/descent_stage.h"
+#include "attune/methods/generated_prompts.h"
 #include "attune/methods/image_contexts.h"
 #include "attune/methods/network.h"
 
@@ -59,7 +60,7 @@ std::vector<Tensor> rows_by_domain(const Batch& batch) {
   return groups;
 }
 
-class Dpl final : public Classifier {
+class Dpl final : public Classifier, public GeneratesPrompts {
  public:
   Dpl(std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t seed)
       : model_(std::move(model)), settings_(config), optim_settings_(config), prompts_(make_prompts(classes)) {
@@ -82,6 +83,13 @@ class Dpl final : public Classifier {
   }
 
   Tensor logits(const Batch& batch) override;
+
+  /// The pictures' own contexts, also where predictions are made with a mean of them.
+  Tensor generated_prompts(const Batch& batch, std::int64_t draws) override {
+    const at::NoGradGuard no_gradients;
+    return contexts_of(batch.image_features).unsqueeze(1).repeat({1, draws, 1, 1});
+  }
+  TensorMap generator_state() const override { return learned(); }
 
   TensorMap state() const override {
     TensorMap state;

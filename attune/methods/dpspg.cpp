@@ -7,6 +7,7 @@
 #include "attune/base/error.h"
 #include "attune/methods/descent_stage.h"
 #include "attune/methods/domain_prompts.h"
+#include "attune/methods/generated_prompts.h"
 #include "attune/methods/image_contexts.h"
 #include "attune/methods/prompt_encoder.h"
 
@@ -86,7 +87,7 @@ class Path {
   PromptEncoder generator_;
 };
 
-class Dpspg final : public Classifier {
+class Dpspg final : public Classifier, public GeneratesPrompts {
  public:
   Dpspg(std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t seed)
       : model_(std::move(model)),
@@ -108,6 +109,20 @@ class Dpspg final : public Classifier {
 
   Tensor logits(const Batch& batch) override {
     return positive_.generated_logits(*model_, batch) - alpha_ * negative_.generated_logits(*model_, batch);
+  }
+
+  /// The positive ones.
+  Tensor generated_prompts(const Batch& batch, std::int64_t draws) override {
+    const at::NoGradGuard no_gradients;
+    const Tensor features = batch.image_features.to(model_->device);
+    return positive_.generator()(normalise_rows(features)).unsqueeze(1).repeat({1, draws, 1, 1});
+  }
+  TensorMap generator_state() const override {
+    TensorMap state;
+    for (const Path* path : {&positive_, &negative_}) {
+      add_state(state, path->name() + ".", path->generator().parameters());
+    }
+    return state;
   }
 
   TensorMap state() const override {

@@ -11,6 +11,7 @@
 #include "attune/methods/hand_features.h"
 #include "attune/tensors/transport.h"
 #include "attune/text/descriptions.h"
+#include "attune/text/templates.h"
 
 namespace attune {
 namespace {
@@ -76,6 +77,7 @@ struct DescriptionFeatures {
   Tensor sentences;  // [C, K, d], normalised; rows behind a class's last are zero
   Tensor masses;     // [C, K], 1 / K_c for the K_c sentences of a class
   Tensor means;      // [C, d], of the sentences' features
+  std::vector<std::vector<std::string>> texts;
 };
 
 Tensor uniform_masses(std::int64_t places, const Tensor& like) {
@@ -110,6 +112,8 @@ class PromptSets final : public Classifier, public TransportsCells {
 
   Tensor logits(const Batch& batch) override;
   Tensor cell_plan(const Batch& batch, std::int64_t class_index) override;
+  bool has_descriptions() const override { return settings_.text_loss > 0; }
+  DescriptionPlan description_plan(std::int64_t class_index) override;
   TensorMap state() const override { return {{"contexts", contexts_.detach()}}; }
   void load_state(const TensorMap& state) override {
     copy_state(state, this->state(), method_);
@@ -194,12 +198,15 @@ void PromptSets::read_descriptions_of_classes() {
   const Tensor hand = hand_features(*model_, classes_, "single");
   std::vector<Tensor> features;
   std::int64_t longest = 1;
+  described_.texts.clear();
   for (std::size_t c = 0; c < classes_.names.size(); ++c) {
-    const std::vector<std::string> sentences = sentences_about(file, classes_.names[c], form);
+    std::vector<std::string> sentences = sentences_about(file, classes_.names[c], form);
     // Sentences behind the model's last position are cut: descriptions are made by machines that do not know it.
     features.push_back(sentences.empty() ? hand.narrow(0, static_cast<std::int64_t>(c), 1)
                                          : encode_sentences(*model_, sentences, /*truncate=*/true));
     longest = std::max(longest, features.back().size(0));
+    if (sentences.empty()) sentences = {fill(classes_.prompt_template, classes_.names[c])};
+    described_.texts.push_back(std::move(sentences));
   }
   const auto count = static_cast<std::int64_t>(features.size());
   described_.sentences = at::zeros({count, longest, hand.size(1)}, hand.options());
@@ -286,6 +293,17 @@ Tensor PromptSets::cell_plan(const Batch& batch, std::int64_t class_index) {
   const at::NoGradGuard no_gradients;
   const Tensor text = kept_class_features().narrow(1, class_index, 1);
   return plan_of(cell_similarities(batch.local_features.to(text.device()), text));
+}
+
+DescriptionPlan PromptSets::description_plan(std::int64_t class_index) {
+  const at::NoGradGuard no_gradients;
+  if (!described_.sentences.defined()) read_descriptions_of_classes();
+  std::vector<std::string> texts = described_.texts.at(static_cast<std::size_t>(class_index));
+  const auto count = static_cast<std::int64_t>(texts.size());
+  const Tensor own = described_.sentences[class_index].narrow(0, 0, count);
+  const Tensor similarity = at::matmul(kept_class_features().select(1, class_index), own.t()).unsqueeze(0);
+  const Tensor plan = plan_of(similarity);
+  return {std::move(texts), plan[0], similarity[0]};
 }
 
 Stages PromptSets::stages(const TrainingData&) {

@@ -12,6 +12,7 @@
 #include "attune/methods/context.h"
 #include "attune/methods/descent_stage.h"
 #include "attune/methods/domain_prompts.h"
+#include "attune/methods/generated_prompts.h"
 #include "attune/methods/spg_training.h"
 
 namespace attune {
@@ -68,7 +69,7 @@ ContextSettings context_settings(const std::string& words) {
   return ContextSettings(own);
 }
 
-class Spg final : public Classifier {
+class Spg final : public Classifier, public GeneratesPrompts {
  public:
   Spg(std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t seed)
       : model_(std::move(model)),
@@ -90,6 +91,9 @@ class Spg final : public Classifier {
   bool open_vocabulary() const override { return true; }
   void set_classes(const ClassNames& classes) override { prompts_ = make_prompts(classes); }
   Tensor logits(const Batch& batch) override;
+  Tensor generated_prompts(const Batch& batch, std::int64_t draws) override;
+  bool draws_differ() const override { return true; }
+  TensorMap generator_state() const override { return generator_.state(); }
   TensorMap state() const override;
   void load_state(const TensorMap& state) override;
   Stages stages(const TrainingData& data) override;
@@ -114,6 +118,8 @@ class Spg final : public Classifier {
     discriminator.to(start.device());
     return discriminator;
   }
+  /// [count * draws, M, width] of the pictures from `first` on.
+  Tensor prompts_of(const Batch& batch, std::int64_t first, std::int64_t count, std::int64_t draws) const;
   std::unique_ptr<Stage> label_stage(const SourceDomain& domain);
   void reuse_labels(const std::vector<SourceDomain>& domains);
   void report_labels() const;
@@ -188,26 +194,37 @@ class SpgGeneratorStage final : public Stage {
   std::int64_t steps_ = 0;
 };
 
+Tensor Spg::prompts_of(const Batch& batch, std::int64_t first, std::int64_t count, std::int64_t draws) const {
+  if (static_cast<std::int64_t>(batch.content.size()) != batch.size()) {
+    throw Error(fmt::format("spg: expected the content keys of {} pictures, which key their noise, found {}",
+                            batch.size(), batch.content.size()));
+  }
+  std::vector<Tensor> noise;
+  for (std::int64_t i = first; i < first + count; ++i) {
+    KeyedRandom random(seed_, "spg.test_noise", batch.content[static_cast<std::size_t>(i)]);
+    noise.push_back(normal({draws, PromptGenerator::kNoise}, 0, 1, random));
+  }
+  const at::Device device = labels_.start().device();
+  const Tensor features = batch.image_features.narrow(0, first, count).to(device).repeat_interleave(draws, 0);
+  return generator_(at::cat(noise).to(device), normalise_rows(features), /*training=*/false);
+}
+
+Tensor Spg::generated_prompts(const Batch& batch, std::int64_t draws) {
+  const at::NoGradGuard no_gradients;
+  const Tensor& start = labels_.start();
+  return prompts_of(batch, 0, batch.size(), draws).view({batch.size(), draws, start.size(0), start.size(1)});
+}
+
 Tensor Spg::logits(const Batch& batch) {
   const at::NoGradGuard no_gradients;
   const std::int64_t images = batch.image_features.size(0);
-  if (static_cast<std::int64_t>(batch.content.size()) != images) {
-    throw Error(fmt::format("spg: expected the content keys of {} pictures, which key their noise, found {}", images,
-                            batch.content.size()));
-  }
   const std::int64_t at_once = std::max<std::int64_t>(1, kPromptsAtOnce / draws_);
   std::vector<Tensor> parts;
   for (std::int64_t first = 0; first < images; first += at_once) {
     const std::int64_t count = std::min(at_once, images - first);
-    std::vector<Tensor> noise;
-    for (std::int64_t i = first; i < first + count; ++i) {
-      KeyedRandom random(seed_, "spg.test_noise", batch.content[static_cast<std::size_t>(i)]);
-      noise.push_back(normal({draws_, PromptGenerator::kNoise}, 0, 1, random));
-    }
     const Tensor features =
         batch.image_features.narrow(0, first, count).to(labels_.start().device()).repeat_interleave(draws_, 0);
-    const Tensor prompts =
-        generator_(at::cat(noise).to(labels_.start().device()), normalise_rows(features), /*training=*/false);
+    const Tensor prompts = prompts_of(batch, first, count, draws_);
     const Tensor logits =
         cosine_logits_per_image(features, model_->text->encode(prompts_.of_each(prompts)), model_->logit_scale);
     parts.push_back(logits.view({count, draws_, logits.size(1)}).mean(1));
