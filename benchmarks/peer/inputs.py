@@ -87,6 +87,24 @@ def make_open_clip(folder, state):
     save_file(open_clip_state(state), folder / "open_clip_model.safetensors")
 
 
+def gdpl_start(scaled):
+    """Learned tensors of GDPL at depth 9 and rank 4, by the names that Attune stores them under."""
+    text, image, rank = 512, 768, 4
+    start = {"context": scaled(0.02, 2, text), "relation": scaled(0.1, 2, 2), "coupling.0.weight": scaled(0.03, image, text),
+             "coupling.0.bias": scaled(0.03, image), "meta_net.1.weight": scaled(0.03, 32, 512), "meta_net.1.bias": scaled(0.03, 32),
+             "meta_net.2.weight": scaled(0.1, text, 32), "meta_net.2.bias": scaled(0.03, text)}
+    for block in range(9):
+        out = image if block else text
+        start |= {f"mix.{block}.{part}": scaled(0.03, 256, out // 4) for part in "rijk"} | {f"mix.{block}.bias": scaled(0.01, out)}
+        if block:
+            start[f"text.{block}"] = scaled(0.02, 2, text)
+        for tower, width in (("text", text), ("image", image)):
+            name = f"lora.{tower}.{block}"
+            start |= {f"{name}.down": scaled(0.03, rank, width), f"{name}.up": scaled(0.03, 3 * width, rank), f"{name}.singular": 1 + scaled(0.1, rank),
+                      f"{name}.out.down": scaled(0.03, rank, width), f"{name}.out.up": scaled(0.01, width, rank)}
+    return {f"gdpl.{name}": value for name, value in start.items()}
+
+
 def make_tensors(path, model):
     draw = torch.Generator().manual_seed(2)
     scaled = lambda std, *shape: std * torch.randn(*shape, generator=draw)
@@ -101,7 +119,7 @@ def make_tensors(path, model):
         "cocoop_context": scaled(0.02, 4, 512),
         "meta.linear1.weight": bound(512, 32, 512), "meta.linear1.bias": bound(512, 32),
         "meta.linear2.weight": bound(32, 512, 32), "meta.linear2.bias": bound(32, 512),
-        "prompts": scaled(0.02, 100, 4, 512), "spg_image_features": scaled(1.0, 100, 512)}, path)
+        "prompts": scaled(0.02, 100, 4, 512), "spg_image_features": scaled(1.0, 100, 512)} | gdpl_start(scaled), path)
 
 
 def draw_photo(path, number):

@@ -13,7 +13,8 @@ import sys
 import time
 
 MODULES = {"coop_step": "coop", "cocoop_step": "cocoop", "spg_infer": "spg", "text_matrix": "text_matrix", "image_encode_1": "images",
-           "image_encode_8": "images", "image_encode_32": "images", "preprocess": "preprocess", "model_load": "model_load"}
+           "image_encode_8": "images", "image_encode_32": "images", "gdpl_step_19": "gdpl", "gdpl_step_45": "gdpl",
+           "preprocess": "preprocess", "model_load": "model_load"}
 
 
 class Inputs:

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -38,45 +39,65 @@ class OneBatch final : public BatchSource {
   Batch batch_;
 };
 
+/// What a method's steps are measured with.
+struct StepSetup {
+  const char* method;
+  /// For each tensor of the method's state the input that it begins with.
+  std::map<std::string, std::string> start;
+  std::vector<std::string> settings;
+  std::int64_t batch;
+  std::size_t classes = 100;
+  bool image = false;  // does it run the image tower?
+};
+
 /// Steps of a method at a constant learning rate, from a given start.
 class TrainingSteps final : public Case {
  public:
-  /// `start` gives for each tensor of the method's state the input that it begins with.
-  TrainingSteps(const Inputs& inputs, const char* method, std::map<std::string, std::string> start,
-                const std::vector<std::string>& settings, std::int64_t batch)
-      : data_(load_tensors(inputs.file)),
-        start_(std::move(start)),
-        batch_({data_.at("image_features").narrow(0, 0, batch), data_.at("labels").narrow(0, 0, batch), {}}) {
-    const Method& found = find_method(method);
+  TrainingSteps(const Inputs& inputs, const StepSetup& setup) : data_(load_tensors(inputs.file)), start_(setup.start) {
+    const Method& found = find_method(setup.method);
     Config config(found.schema);
-    for (const std::string& one : settings) config.set(one, method);
-    config.set("optim.warmup=none", method);
-    config.set("optim.schedule=constant", method);
-    learner_ = found.make(text_side(inputs), {names_beside(inputs, "classes.txt")}, config, 1);
+    for (const std::string& one : setup.settings) config.set(one, setup.method);
+    config.set("optim.warmup=none", setup.method);
+    config.set("optim.schedule=constant", setup.method);
+    std::vector<std::string> names = names_beside(inputs, "classes.txt");
+    names.resize(setup.classes);
+    const LoadOptions towers{.text = true, .image = setup.image};
+    learner_ = found.make(std::make_shared<const ClipModel>(load_model(inputs.model, towers)), {names}, config, 1);
     TensorMap state;
     for (const auto& [role, name] : start_) state[role] = data_.at(name);
     learner_->load_state(state);
-    stages_ = learner_->stages({batch, 1});
+    const auto some = [&](const char* name) { return data_.at(name).narrow(0, 0, setup.batch); };
+    Batch batch{some("image_features"), some("labels") % static_cast<std::int64_t>(setup.classes), {}};
+    if (setup.image) batch.pixels = some("pixels");
+    batch_.emplace(batch);
+    stages_ = learner_->stages({setup.batch, 1});
     stages_.front()->begin_epoch(0);
   }
 
-  double round() override { return stages_.front()->step(batch_).front().second; }
+  double round() override { return stages_.front()->step(*batch_).front().second; }
   TensorMap results() const override {
     const TensorMap state = learner_->state();
     TensorMap results;
-    for (const auto& [role, name] : start_) {
-      results[name.starts_with("meta.") ? name : "context"] = state.at(role);
-    }
+    for (const auto& [role, name] : start_) results[name == "cocoop_context" ? "context" : name] = state.at(role);
     return results;
   }
 
  private:
   TensorMap data_;
   std::map<std::string, std::string> start_;
-  OneBatch batch_;
+  std::optional<OneBatch> batch_;
   std::unique_ptr<Classifier> learner_;
   std::vector<std::unique_ptr<Stage>> stages_;
 };
+
+std::unique_ptr<Case> gdpl_steps(const Inputs& inputs, std::size_t classes) {
+  StepSetup setup{"gdpl", {}, {"noise.train=false", "optim.lr=0.0035"}, 4, classes, true};
+  const std::string prefix = "gdpl.";
+  for (const auto& [name, tensor] : load_tensors(inputs.file)) {
+    if (name.starts_with(prefix)) setup.start[name.substr(prefix.size())] = name;
+  }
+  return std::make_unique<TrainingSteps>(inputs, setup);
+}
 
 /// Class features of one prompt an image, and the logits of these images.
 class GeneratedPrompts final : public Case {
@@ -198,9 +219,8 @@ const std::map<std::string, Factory>& factories() {
   static const std::map<std::string, Factory> all{
       {"coop_step",
        [](const Inputs& inputs) {
-         return std::make_unique<TrainingSteps>(inputs, "coop",
-                                                std::map<std::string, std::string>{{"context", "context"}},
-                                                std::vector<std::string>{"context.length=16"}, 32);
+         return std::make_unique<TrainingSteps>(inputs,
+                                                StepSetup{"coop", {{"context", "context"}}, {"context.length=16"}, 32});
        }},
       {"cocoop_step",
        [](const Inputs& inputs) {
@@ -208,8 +228,10 @@ const std::map<std::string, Factory>& factories() {
          for (const char* part : {"linear1.weight", "linear1.bias", "linear2.weight", "linear2.bias"}) {
            start[std::string("meta_net.") + part] = std::string("meta.") + part;
          }
-         return std::make_unique<TrainingSteps>(inputs, "cocoop", start, std::vector<std::string>{}, 1);
+         return std::make_unique<TrainingSteps>(inputs, StepSetup{"cocoop", start, {}, 1});
        }},
+      {"gdpl_step_19", [](const Inputs& inputs) { return gdpl_steps(inputs, 19); }},
+      {"gdpl_step_45", [](const Inputs& inputs) { return gdpl_steps(inputs, 45); }},
       {"spg_infer", [](const Inputs& inputs) { return std::make_unique<GeneratedPrompts>(inputs); }},
       {"text_matrix", [](const Inputs& inputs) { return std::make_unique<TextMatrix>(inputs); }},
       {"image_encode_1", [](const Inputs& inputs) { return std::make_unique<ImageEncode>(inputs, 1); }},
