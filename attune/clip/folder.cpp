@@ -47,19 +47,7 @@ void read_colours(const Json& json, const char* key, std::array<float, 3>& value
   for (std::size_t i = 0; i < 3; ++i) values[i] = static_cast<float>(read[i]);
 }
 
-namespace {
-
-constexpr std::uint64_t kConfigLimit = 16 << 20;
-
-void check_patch(const VisionConfig& vision, const std::string& where) {
-  if (vision.patch > vision.image_size) {
-    throw Error(fmt::format("{}: expected a patch no larger than the image of {}, found {}", where, vision.image_size,
-                            vision.patch));
-  }
-}
-
-/// A section of config.json; the older "<name>_dict" overrides it, as in transformers.
-Json section(const Json& config, const std::string& name, const std::string& where) {
+Json config_section(const Json& config, const std::string& name, const std::string& where) {
   Json merged = Json::object();
   for (const auto& key : {name, name + "_dict"}) {
     const auto found = config.find(key);
@@ -70,7 +58,18 @@ Json section(const Json& config, const std::string& name, const std::string& whe
   return merged;
 }
 
-TextConfig hugging_face_text(const Json& json, const std::string& where) {
+namespace {
+
+void check_patch(const VisionConfig& vision, const std::string& where) {
+  if (vision.patch > vision.image_size) {
+    throw Error(fmt::format("{}: expected a patch no larger than the image of {}, found {}", where, vision.image_size,
+                            vision.patch));
+  }
+}
+
+}  // namespace
+
+TextConfig read_text_config(const Json& json, const std::string& where) {
   TextConfig text;
   text.width = read_count(json, "hidden_size", 512, where);
   text.layers = read_count(json, "num_hidden_layers", 12, where);
@@ -87,7 +86,7 @@ TextConfig hugging_face_text(const Json& json, const std::string& where) {
   return text;
 }
 
-VisionConfig hugging_face_vision(const Json& json, const std::string& where) {
+VisionConfig read_vision_config(const Json& json, const std::string& where) {
   VisionConfig vision;
   vision.width = read_count(json, "hidden_size", 768, where);
   vision.layers = read_count(json, "num_hidden_layers", 12, where);
@@ -101,6 +100,10 @@ VisionConfig hugging_face_vision(const Json& json, const std::string& where) {
   check_patch(vision, where);
   return vision;
 }
+
+namespace {
+
+constexpr std::uint64_t kConfigLimit = 16 << 20;
 
 void check_side(std::int64_t side, std::int64_t expected, const char* key, const std::string& where) {
   if (side != expected) {
@@ -138,8 +141,8 @@ FolderDescription hugging_face(const std::filesystem::path& folder) {
   if (type != "clip") throw Error(fmt::format("{}: expected 'model_type' clip, found '{}'", where, type));
   FolderDescription result;
   result.config.joint_width = read_count(json, "projection_dim", 512, where);
-  result.config.text = hugging_face_text(section(json, "text_config", where), where + ", text_config");
-  result.config.vision = hugging_face_vision(section(json, "vision_config", where), where + ", vision_config");
+  result.config.text = read_text_config(config_section(json, "text_config", where), where + ", text_config");
+  result.config.vision = read_vision_config(config_section(json, "vision_config", where), where + ", vision_config");
   result.preprocess = hugging_face_preprocess(folder / "preprocessor_config.json", result.config.vision.image_size);
   return result;
 }

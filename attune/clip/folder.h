@@ -21,6 +21,12 @@ FolderDescription describe_folder(const std::filesystem::path& folder);
 
 // Members of the JSON files of Hugging Face folders, checked; `where` names the file in errors.
 
+/// A section of config.json; the older "<name>_dict" overrides it, as in transformers.
+Json config_section(const Json& config, const std::string& name, const std::string& where);
+/// The towers of a section, with transformers' defaults for a CLIP.
+TextConfig read_text_config(const Json& json, const std::string& where);
+VisionConfig read_vision_config(const Json& json, const std::string& where);
+
 /// A positive integer that is small enough to multiply without overflow.
 std::int64_t read_count(const Json& object, const char* key, std::int64_t otherwise, const std::string& where);
 /// "quick_gelu" or "gelu".
