@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "attune/base/error.h"
 #include "attune/cli/common.h"
 #include "attune/cli/picture_list.h"
 #include "attune/cli/verbs.h"
@@ -26,6 +27,16 @@ Config read_recipe(const PretrainOptions& options, const Schema& schema, bool se
   return recipe;
 }
 
+/// As prepare; pre-training has no other device or precision yet, and falls back to none silently.
+void prepare_pretraining(const Common& common) {
+  prepare(common);
+  if (!choose_device(common.device).is_cpu() || common.precision != "fp32") {
+    throw UsageError(fmt::format("pretrain: expected --device cpu and --precision fp32, found {} and {}", common.device,
+                                 common.precision));
+  }
+  keep_freed_memory();
+}
+
 [[noreturn]] void stopped(const PretrainOptions& options) {
   throw Stopped{fmt::format("continue with the same command and --resume (folder {})", options.out)};
 }
@@ -38,8 +49,7 @@ void say_model(const PretrainOptions& options) {
 
 void run_pretrain_clip(const PretrainOptions& options, bool seed_given) {
   const Common& common = options.common;
-  prepare(common);
-  keep_freed_memory();
+  prepare_pretraining(common);
   const ClipPretraining pretraining{read_recipe(options, clip_pretraining_schema(), seed_given), options.data,
                                     options.out, options.resume};
   say(common, fmt::format("recipe:\n{}", pretraining.recipe.to_yaml()));
@@ -50,8 +60,7 @@ void run_pretrain_clip(const PretrainOptions& options, bool seed_given) {
 
 void run_pretrain_mae(const PretrainOptions& options, bool seed_given) {
   const Common& common = options.common;
-  prepare(common);
-  keep_freed_memory();
+  prepare_pretraining(common);
   MaePretraining pretraining{
       read_recipe(options, mae_pretraining_schema(), seed_given), {}, options.out, options.resume};
   for (const Sample& sample : list_pictures({options.data})) pretraining.pictures.push_back(sample.path);

@@ -10,7 +10,7 @@ namespace attune {
 
 /// A masked autoencoder (He et al. 2022).
 struct MaeConfig {
-  std::int64_t image_size = 64, patch = 8;
+  std::int64_t image_size = 112, patch = 16;
   BlockShape encoder{128, 512, 4, 4, Activation::kGelu, 1e-6};
   BlockShape decoder{64, 256, 2, 4, Activation::kGelu, 1e-6};
   double mask_ratio = 0.75;

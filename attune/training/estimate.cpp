@@ -79,8 +79,8 @@ Estimate estimate_training(const ClipModel& model, const ClassNames& classes, co
     epochs = std::max<std::int64_t>(epochs, stage->epochs());
   }
   if (epochs > 0) {
-    estimate.feature_seconds = static_cast<double>(samples * views.views(epochs)) * image_rows(vision) *
-                               image_weights(vision) * kOverhead / rate;
+    estimate.feature_seconds = forward_seconds(
+        static_cast<double>(samples * views.views(epochs)) * image_rows(vision) * image_weights(vision), rate);
   }
   return estimate;
 }
