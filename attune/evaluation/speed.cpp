@@ -8,6 +8,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/domains/domain_model.h"
 #include "attune/methods/registry.h"
 #include "attune/tensors/linear.h"
 
@@ -72,16 +73,24 @@ void measure_text_tower(const ClipModel& model, const SpeedQuestion& question, c
   report(figure);
 }
 
-/// The same random batch again and again.
+/// The same random batch, of all that a method needs, again and again.
 class RandomBatches final : public BatchSource {
  public:
-  RandomBatches(const ClipModel& model, std::int64_t size, std::int64_t classes, std::uint64_t seed) {
-    batch_.image_features = random_tensor({size, model.config.joint_width}, seed).to(model.device);
+  RandomBatches(const ClipModel& model, const Needs& needs, std::int64_t size, std::int64_t classes,
+                std::uint64_t seed) {
+    const std::int64_t width = model.config.joint_width, side = model.config.vision.image_size;
+    batch_.image_features = random_tensor({size, width}, seed).to(model.device);
+    if (needs.local_features) {
+      batch_.local_features = random_tensor({size, model.image->rows() - 1, width}, seed).to(model.device);
+    }
+    if (needs.pixels) batch_.pixels = random_tensor({size, 3, side, side}, seed).to(model.device);
+    if (needs.domain) batch_.domain_features = random_tensor({size, needs.domain->width()}, seed).to(model.device);
     KeyedRandom random(seed, "speed.labels");
     std::vector<std::int64_t> labels;
     for (std::int64_t i = 0; i < size; ++i) {
       labels.push_back(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(classes))));
       batch_.samples.push_back(i);
+      batch_.content.push_back(static_cast<std::uint64_t>(i));
     }
     batch_.labels = at::tensor(labels, at::kLong).to(model.device);
   }
@@ -122,7 +131,7 @@ void measure_method(const std::shared_ptr<const ClipModel>& model, const std::st
   for (std::size_t i = 0; i < count; ++i) {
     SpeedFigure figure{"training_step", written};
     if (count > 1) figure.name += " / " + made.stages[i]->name();
-    RandomBatches batches(*model, made.stages[i]->batch_size(), question.classes, question.seed);
+    RandomBatches batches(*model, made.learner->needs(), made.stages[i]->batch_size(), question.classes, question.seed);
     figure.timing = time_rounds(
         question.budget, [&] { made.stages[i]->step(batches); },
         [&] {
