@@ -1,8 +1,12 @@
 #include "attune/text/descriptions.h"
 
+#include <set>
+
 #include <gmock/gmock.h>
 
 #include "attune/base/error.h"
+#include "attune/base/json.h"
+#include "attune/text/tokenizer.h"
 
 namespace attune {
 namespace {
@@ -35,6 +39,25 @@ TEST(Descriptions, WrongFilesAreErrorsThatNameTheClass) {
   EXPECT_THAT([] { parse_descriptions("[1]", "f.json"); }, ThrowsMessage<Error>(HasSubstr("object")));
   EXPECT_THAT([] { parse_descriptions("{", "f.json"); }, ThrowsMessage<Error>(HasSubstr("f.json")));
   EXPECT_THAT([] { description_form_named("x"); }, ThrowsMessage<UsageError>(HasSubstr("sentence or descriptor")));
+}
+
+TEST(Descriptions, ThoseOfTheDemosClassesFitThePositionsThatTheShippedModelWasTrainedOn) {
+  const std::filesystem::path folder = std::filesystem::path(ATTUNE_SOURCE_DIR) / "models/pocket";
+  const Descriptions read = read_descriptions(folder / "descriptions.json");
+  const Tokenizer tokenizer = Tokenizer::load(folder);
+  const Json benchmark = read_json(folder / "emoji_dg.json");
+  std::set<std::string> seen;
+  for (const Json& subgroup : benchmark.at("subgroups")) {
+    const auto name = subgroup.at("name").get<std::string>();
+    const std::vector<std::string> sentences = sentences_about(read, name, DescriptionForm::kSentence);
+    EXPECT_GE(sentences.size(), 3u) << name;
+    EXPECT_LE(sentences.size(), 5u) << name;
+    for (const std::string& sentence : sentences) {
+      EXPECT_LE(tokenizer.encode(sentence).size() + 2, 24u) << sentence;
+      EXPECT_TRUE(seen.insert(sentence).second) << sentence;
+    }
+  }
+  EXPECT_EQ(read.of_class.size(), benchmark.at("subgroups").size());
 }
 
 }  // namespace
