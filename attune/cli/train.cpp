@@ -4,6 +4,7 @@
 
 #include "attune/base/error.h"
 #include "attune/cli/classify.h"
+#include "attune/cli/detect.h"
 #include "attune/cli/verbs.h"
 #include "attune/data/layouts.h"
 #include "attune/evaluation/evaluate.h"
@@ -17,7 +18,7 @@ namespace {
 struct TrainOptions {
   Common common;
   PictureOptions pictures;
-  std::string model, data, method, recipe, domains, init, order, out, draw, classes;
+  std::string model, data, method, recipe, domains, init, order, out, draw, classes, task = "classification";
   int shots = -1;
   std::vector<std::string> assignments;
   bool resume = false, no_augment = false, dry_run = false, no_test = false;
@@ -136,6 +137,23 @@ void run_train(const TrainOptions& options) {
                           (task.folder / "adapter").string(), (task.folder / "report.html").string()));
 }
 
+/// Options that mean nothing to a search on a detector are refused rather than passed over.
+DetectionTraining detection_training(const TrainOptions& options) {
+  const std::pair<const char*, bool> others[] = {{"--domain", !options.domains.empty()},
+                                                 {"--draw", !options.draw.empty()},
+                                                 {"--classes", !options.classes.empty()},
+                                                 {"--init", !options.init.empty()},
+                                                 {"--order", !options.order.empty()},
+                                                 {"--no-augment", options.no_augment},
+                                                 {"--skip-broken", options.pictures.skip_broken},
+                                                 {"--no-cache", options.pictures.no_cache}};
+  for (const auto& [name, given] : others) {
+    if (given) throw UsageError(fmt::format("{}: not an option of --task detection", name));
+  }
+  return {options.common, options.model,       options.data,   options.method,  options.recipe, options.out,
+          options.shots,  options.assignments, options.resume, options.dry_run, options.no_test};
+}
+
 std::string method_help() {
   std::string text = "Methods:\n";
   for (const Method& method : methods()) {
@@ -153,6 +171,9 @@ void add_train(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("train", "Learns an adapter from a few pictures a class");
   verb->add_option("--model", options->model, "model folder, or pocket")->required();
   verb->add_option("--data", options->data, "data set: a folder, a list file, or emoji-dg")->required();
+  verb->add_option("--task", options->task, "classification, or detection (with --method cones, on a detector)")
+      ->check(CLI::IsMember({"classification", "detection"}))
+      ->capture_default_str();
   verb->add_option("--method", options->method, "NAME or NAME:key=value,...");
   verb->add_option("--recipe", options->recipe, "YAML file with configuration keys")->check(CLI::ExistingFile);
   verb->add_option("--set", options->assignments, "key=value, over the recipe; may be repeated")
@@ -174,7 +195,10 @@ void add_train(CLI::App& app) {
   add_picture_options(*verb, options->pictures);
   add_common(*verb, options->common);
   verb->footer(method_help);
-  verb->callback([options] { run_train(*options); });
+  verb->callback([options] {
+    if (options->task == "detection") return train_detection(detection_training(*options));
+    run_train(*options);
+  });
 }
 
 }  // namespace attune

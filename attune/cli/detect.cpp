@@ -1,0 +1,286 @@
+#include "attune/cli/detect.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "attune/base/error.h"
+#include "attune/base/files.h"
+#include "attune/cli/picture_list.h"
+#include "attune/cli/verbs.h"
+#include "attune/evaluation/detection_report.h"
+#include "attune/evaluation/detection_run.h"
+#include "attune/evaluation/evaluate.h"
+#include "attune/images/decode.h"
+#include "attune/images/encode.h"
+#include "attune/tensors/device.h"
+#include "attune/training/run_settings.h"
+
+namespace attune {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+constexpr std::size_t kShownPictures = 8;
+
+LoadOptions load_options(const Common& common) {
+  const at::Device device = choose_device(common.device);
+  return {true, true, device, choose_precision(common.precision, device), cache_folder() / "models"};
+}
+
+Config config_of(const DetectionTraining& options) {
+  Config config(detection_schema());
+  if (!options.recipe.empty()) config.merge_yaml_file(options.recipe);
+  const MethodChoice choice = parse_method(options.method.empty() ? config.text("method") : options.method);
+  config.set("method", Json(choice.name), "--method");
+  for (const std::string& one : choice.assignments) config.set(one, "--method");
+  for (const std::string& one : options.assignments) config.set(one, "--set");
+  if (options.shots >= 0) config.set("shots", Json(options.shots), "--shots");
+  return config;
+}
+
+std::map<std::int64_t, std::vector<Detection>> by_picture(const std::vector<Detection>& detections) {
+  std::map<std::int64_t, std::vector<Detection>> result;
+  for (const Detection& one : detections) result[one.picture].push_back(one);
+  return result;
+}
+
+/// Pictures with what was found and what the annotations say, as PNG files below `folder`.
+std::vector<fs::path> draw_pictures(const fs::path& folder, const BoxDataset& data,
+                                    const std::vector<BoxPicture>& pictures, const std::vector<Detection>& detections,
+                                    double threshold) {
+  const auto found = by_picture(detections);
+  std::vector<fs::path> files;
+  for (std::size_t i = 0; i < std::min(pictures.size(), kShownPictures); ++i) {
+    const BoxPicture& picture = pictures[i];
+    std::vector<DrawnBox> truth;
+    for (const BoxLabel& label : picture.labels) truth.push_back({label.box, "", "#ffffff", true});
+    const auto own = found.find(picture.id);
+    const Image image = with_boxes(read_box_picture(data.root, picture), truth);
+    const Image drawn =
+        own == found.end() ? image : with_detections(image, own->second, data.category_names(), threshold);
+    files.push_back(folder / fmt::format("{}.png", picture.id));
+    write_file(files.back(), encode_png(drawn));
+  }
+  return files;
+}
+
+Json provenance_of(const Common& common) {
+  return {{"seed", common.seed}, {"version", version()}, {"command", command_line()}};
+}
+
+std::string metrics_table(const std::vector<MeasuredDetections>& measured) {
+  std::string text = fmt::format("{:<12}{:>8}{:>8}{:>8}{:>10}\n", "", "AP", "AP50", "AP75", "AR of 100");
+  for (const auto& [name, m] : measured) {
+    text += fmt::format("{:<12}{:>8.1f}{:>8.1f}{:>8.1f}{:>10.1f}\n", name, 100 * m.ap, 100 * m.ap50, 100 * m.ap75,
+                        100 * m.ar100);
+  }
+  return text;
+}
+
+/// Measures on the test part what was found and what the names alone find; writes results, detections and the report.
+void measure_search(const DetectionTraining& options, const DetectionSearch& search, const FoundConcepts& found,
+                    double seconds) {
+  const BoxDataset& data = search.data;
+  const auto progress = make_progress(options.common, "measuring");
+  const Concepts named =
+      concepts_by_name(search.model, search.options, data.category_names(), search.config.text("sentence"));
+  const FindSettings settings(search.config);
+  const auto detections = find_in_pictures(*found.detector, data.root, data.test,
+                                           {found.learned.queries, named.queries}, settings, progress.get());
+  const std::size_t count = data.categories.size();
+  const std::vector<MeasuredDetections> measured = {{"by name", measure_detections(data.test, count, detections[1])},
+                                                    {"searched", measure_detections(data.test, count, detections[0])}};
+  Json results = {{"dataset", data.name},
+                  {"model", found.detector->name()},
+                  {"pretrained", found.detector->weight_hash()},
+                  {"task", "detection"},
+                  {"method", "cones"}};
+  results.update(provenance_of(options.common));
+  results["split"] = {{"training_pictures", search.training.size()},
+                      {"test_pictures", data.test.size()},
+                      {"training_hash", hash_of_boxes(search.training)}};
+  results["metrics"] = measured[1].metrics.to_json(data.categories);
+  results["zero_shot"] = measured[0].metrics.to_json(data.categories);
+  results["search_seconds"] = seconds;
+  results["search_memory_mb"] = found.memory_mb;
+  results["peak_memory_mb"] = peak_memory_mb();
+  results["config"] = search.config.to_json();
+  write_json(search.folder / "results.json", results);
+  write_json(search.folder / "detections.json", coco_results(detections[0], data.categories));
+  const auto pictures = draw_pictures(search.folder / "pictures", data, data.test, detections[0], settings.threshold);
+  write_file(search.folder / "report.html", detection_page(results, data.categories, measured, pictures));
+  if (options.common.json) print_json(results);
+  say(options.common, fmt::format("\nTest pictures: {}, in per cent\n{}\nadapter: {}\nreport:  {}", data.test.size(),
+                                  metrics_table(measured), (search.folder / "adapter").string(),
+                                  (search.folder / "report.html").string()));
+}
+
+struct DetectOptions {
+  Common common;
+  std::string model, adapter, classes, sentence = "a photo of a {}", data, part = "test", out;
+  std::vector<std::string> images;
+  double threshold = 0.1, overlap = 0.5;
+};
+
+Concepts wanted_concepts(const DetectOptions& options, const OwlVit& detector, const BoxDataset& data) {
+  if (!options.adapter.empty()) return load_concepts(options.adapter, detector);
+  std::vector<std::string> names = split_list(options.classes);
+  if (names.empty()) names = data.category_names();
+  if (names.empty()) throw UsageError("detect: expected --adapter, --classes or --data, found none of them");
+  return concepts_by_name(options.model, load_options(options.common), names, options.sentence);
+}
+
+/// The pictures of a part of a data set, or those of the command line, numbered from 1.
+BoxDataset wanted_pictures(const DetectOptions& options) {
+  BoxDataset data;
+  if (options.data.empty() == options.images.empty()) {
+    throw UsageError("detect: expected pictures or --data, found both or neither");
+  }
+  if (!options.data.empty()) {
+    data = divide_boxes(open_boxes(options.data), options.common.seed);
+    auto& part = options.part == "train" ? data.train : options.part == "val" ? data.val : data.test;
+    if (part.empty()) throw UsageError(fmt::format("--part: the data set has no pictures in {}", options.part));
+    data.all = std::move(part);
+    return data;
+  }
+  for (const Sample& sample : list_pictures(options.images)) {
+    data.all.push_back({static_cast<std::int64_t>(data.all.size()) + 1, sample.path, 0, 0, {}});
+  }
+  return data;
+}
+
+Json line_of(const fs::path& path, const std::vector<Detection>& found, const std::vector<std::string>& names) {
+  Json boxes = Json::array();
+  for (const Detection& one : found) {
+    boxes.push_back({{"name", names[static_cast<std::size_t>(one.category)]},
+                     {"score", one.score},
+                     {"bbox", {one.box.x, one.box.y, one.box.width, one.box.height}}});
+  }
+  return {{"path", path.string()}, {"boxes", boxes}};
+}
+
+/// What is written of all pictures: COCO results, with the file beside the number that only this command gave it.
+Json with_files(Json results, const std::vector<BoxPicture>& pictures) {
+  std::map<std::int64_t, std::string> files;
+  for (const BoxPicture& one : pictures) files[one.id] = one.path.string();
+  for (Json& one : results) one["file_name"] = files.at(one["image_id"].get<std::int64_t>());
+  return results;
+}
+
+void run_detect(const DetectOptions& options) {
+  const Common& common = options.common;
+  prepare(common);
+  BoxDataset data = wanted_pictures(options);
+  LoadOptions image_only = load_options(common);
+  image_only.text = false;
+  const OwlVit detector = OwlVit::load(options.model, image_only);
+  const Concepts concepts = wanted_concepts(options, detector, data);
+  const bool measured = !options.data.empty();
+  if (measured && concepts.names != data.category_names()) {
+    throw UsageError("detect: expected the categories of --data, in their order, found other names");
+  }
+  FindSettings settings;
+  settings.overlap = options.overlap;
+  settings.threshold = measured ? 0 : options.threshold;
+  std::vector<Detection> all;
+  for (BoxPicture& picture : data.all) {
+    const Image image = measured ? read_box_picture(data.root, picture) : read_image(picture.path);
+    picture.width = image.width;
+    picture.height = image.height;
+    std::vector<Detection> found = find_objects(look_at(detector, image), concepts.queries, picture, settings);
+    all.insert(all.end(), found.begin(), found.end());
+    std::erase_if(found, [&](const Detection& one) { return one.score < options.threshold; });
+    if (!options.out.empty()) {
+      const fs::path file =
+          fs::path(options.out) / "pictures" / fmt::format("{}_{}.png", picture.id, picture.path.stem().string());
+      write_file(file, encode_png(with_detections(image, found, concepts.names, options.threshold)));
+    }
+    const Json line = line_of(picture.path, found, concepts.names);
+    if (common.json) print_json(line);
+    if (common.json) continue;
+    std::string text = picture.path.string() + "\n";
+    for (const Detection& one : found) {
+      text += fmt::format("  {:>5.1f} %  {}  {:.0f} {:.0f} {:.0f} {:.0f}\n", 100 * one.score,
+                          concepts.names[static_cast<std::size_t>(one.category)], one.box.x, one.box.y, one.box.width,
+                          one.box.height);
+    }
+    fmt::print("{}", text);
+  }
+  std::vector<BoxCategory> categories = data.categories;
+  for (std::size_t c = categories.size(); c < concepts.names.size(); ++c) {
+    categories.push_back({static_cast<std::int64_t>(c) + 1, concepts.names[c]});
+  }
+  if (!options.out.empty()) {
+    const Json results = coco_results(all, categories);
+    write_json(fs::path(options.out) / "detections.json", measured ? results : with_files(results, data.all));
+  }
+  if (!measured) return;
+  const DetectionMetrics metrics = measure_detections(data.all, categories.size(), all);
+  if (common.json)
+    print_json({{"dataset", data.name}, {"task", "detection"}, {"metrics", metrics.to_json(categories)}});
+  say(common, metrics_table({{"measured", metrics}}));
+}
+
+}  // namespace
+
+void train_detection(const DetectionTraining& options) {
+  prepare(options.common);
+  DetectionSearch search;
+  search.folder = options.out;
+  search.model = options.model;
+  search.config = config_of(options);
+  search.seed = options.common.seed;
+  search.resume = options.resume;
+  search.options = load_options(options.common);
+  search.version = version();
+  const fs::path checkpoint = search.folder / "checkpoints" / "last.safetensors";
+  if (!options.resume && fs::exists(checkpoint)) {
+    throw UsageError(
+        fmt::format("--out: {} already holds a run; continue it with --resume, or name another folder", options.out));
+  }
+  search.data = divide_boxes(open_boxes(options.data), search.seed);
+  const auto shots = search.config.integer("shots");
+  if (shots < 0) throw UsageError(fmt::format("shots: expected at least 0, found {}", shots));
+  search.training = draw_box_shots(search.data.train, static_cast<int>(shots), search.seed);
+  say(options.common,
+      fmt::format("cones on {} ({}): {} categories, {} training, {} test pictures", search.data.name,
+                  search.data.layout, search.data.categories.size(), search.training.size(), search.data.test.size()));
+  say(options.common, fmt::format("configuration:\n{}", search.config.to_yaml()));
+  if (options.dry_run) return;
+  const auto progress = make_progress(options.common, "searching");
+  search.progress = progress.get();
+  const auto begin = Clock::now();
+  const FoundConcepts found = search_concepts(search);
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  if (!options.no_test && !search.data.test.empty()) measure_search(options, search, found, seconds);
+}
+
+void add_detect(CLI::App& app) {
+  auto options = std::make_shared<DetectOptions>();
+  CLI::App* verb = app.add_subcommand("detect", "Finds objects in pictures, by searched concepts or by name");
+  verb->add_option("--model", options->model, "folder of a detector (Hugging Face, owlvit)")->required();
+  verb->add_option("--adapter", options->adapter, "folder of searched concepts, from attune train --task detection");
+  verb->add_option("--classes", options->classes, "names, with commas between them");
+  verb->add_option("--sentence", options->sentence, "in which a name stands")->capture_default_str();
+  verb->add_option("images", options->images, "pictures, folders, or - for a list on standard input");
+  verb->add_option("--data", options->data, "instead of pictures: a data set with boxes, which is measured");
+  verb->add_option("--part", options->part, "of the data set")
+      ->check(CLI::IsMember({"train", "val", "test"}))
+      ->capture_default_str();
+  verb->add_option("--threshold", options->threshold, "least score that is shown")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  verb->add_option("--overlap", options->overlap, "IoU above which the lesser of two boxes of a name is dropped")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  verb->add_option("--out", options->out, "folder for the pictures with boxes and the detections as COCO results");
+  add_common(*verb, options->common);
+  verb->callback([options] { run_detect(*options); });
+}
+
+}  // namespace attune
