@@ -1,0 +1,121 @@
+#include <gmock/gmock.h>
+
+#include "attune/base/json.h"
+#include "attune/data/boxes.h"
+#include "attune/data/coco.h"
+#include "attune/evaluation/detection.h"
+#include "attune/images/decode.h"
+#include "tests/cli/program.h"
+
+namespace attune {
+namespace {
+
+using testing::HasSubstr;
+
+const std::string kTasks = std::string(ATTUNE_SOURCE_DIR) + "/tests/tasks/data";
+const std::string kModel = kTasks + "/owl_vit", kData = kTasks + "/boxes/boxes.json";
+
+class Detect : public testing::Test {
+ protected:
+  /// The three pictures of the test data, all of them in each part.
+  Detect() {
+    const std::filesystem::path data = folder_.path() / "data";
+    for (const char* part : {"train", "test"}) {
+      std::filesystem::create_directories(data / part);
+      std::filesystem::copy(kTasks + "/boxes/images", data / part);
+      std::filesystem::copy(kData, data / part / "_annotations.coco.json");
+    }
+  }
+
+  std::vector<std::string> train(const std::string& out, const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> words = {
+        "train",  "--task",     "detection", "--method", "cones",        "--model", kModel,
+        "--data", path("data"), "--out",     path(out),  "--shots",      "0",       "--threads",
+        "1",      "--set",      "epochs=40", "--set",    "batch_size=1", "--set",   "optim.lr=0.05"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+  std::string path(const std::string& name) const { return (folder_.path() / name).string(); }
+  std::string file(const std::string& name) const { return read_file(folder_.path() / name); }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(Detect, SearchesMeasuresAndDraws) {
+  const Finished run = run_attune(train("run", {"--json"}), folder_.path());
+  ASSERT_EQ(run.status, 0) << run.err;
+  const Json results = parse_json(run.out, "stdout");
+  EXPECT_EQ(results["task"], "detection");
+  EXPECT_EQ(parse_json(file("run/results.json"), "results"), results);
+  EXPECT_TRUE(results["zero_shot"]["ap50"].is_number());
+
+  // The written detections are the measured ones.
+  const BoxDataset data = open_boxes(path("data"));
+  const auto detections = parse_coco_results(read_json(path("run/detections.json")), data.categories, "detections");
+  EXPECT_NEAR(measure_detections(data.test, 2, detections).ap, results["metrics"]["ap"].get<double>(), 1e-12);
+  EXPECT_EQ(read_image(path("run/pictures/1.png")).width, 72);
+  EXPECT_THAT(file("run/report.html"), AllOf(HasSubstr("AP50"), HasSubstr("large bird"), HasSubstr("data:image/png")));
+
+  // The loss fell.
+  std::vector<double> losses;
+  for (const std::string& line : read_lines(path("run/metrics.jsonl"))) {
+    losses.push_back(parse_json(line, "metrics")["loss"].get<double>());
+  }
+  ASSERT_EQ(losses.size(), 120u);
+  EXPECT_LT(losses[117] + losses[118] + losses[119], 0.9 * (losses[0] + losses[1] + losses[2]));
+
+  // The adapter finds the same boxes.
+  const Finished again = run_attune({"detect", "--model", kModel, "--adapter", path("run/adapter"), "--data",
+                                     path("data"), "--out", path("again"), "--threads", "1", "--quiet"},
+                                    folder_.path());
+  ASSERT_EQ(again.status, 0) << again.err;
+  EXPECT_EQ(file("again/detections.json"), file("run/detections.json"));
+}
+
+TEST_F(Detect, AKilledSearchResumedEndsWithTheSameBits) {
+  ASSERT_EQ(run_attune(train("whole", {"--no-test"}), folder_.path()).status, 0);
+  const Ending ending{[&] {
+    return std::filesystem::exists(folder_.path() / "parts/metrics.jsonl") &&
+           std::filesystem::file_size(folder_.path() / "parts/metrics.jsonl") > 2000;
+  }};
+  EXPECT_NE(run_attune(train("parts", {"--no-test"}), folder_.path(), ending).status, 0);
+  EXPECT_NE(run_attune(train("parts", {"--no-test"}), folder_.path()).status, 0) << "a used folder was taken";
+  const Finished resumed = run_attune(train("parts", {"--no-test", "--resume"}), folder_.path());
+  ASSERT_EQ(resumed.status, 0) << resumed.err;
+  EXPECT_EQ(file("parts/adapter/adapter_model.safetensors"), file("whole/adapter/adapter_model.safetensors"));
+  EXPECT_EQ(file("parts/metrics.jsonl"), file("whole/metrics.jsonl"));
+}
+
+TEST_F(Detect, FindsWhatIsNamedInPicturesWithoutAnnotations) {
+  const Finished run = run_attune({"detect", "--model", kModel, "--classes", "cat,dog,owl", "--threshold", "0",
+                                   "--json", "--out", path("found"), "--threads", "1", kTasks + "/boxes/images"},
+                                  folder_.path());
+  ASSERT_EQ(run.status, 0) << run.err;
+  const Json first = parse_json(run.out.substr(0, run.out.find('\n')), "line");
+  EXPECT_THAT(first["path"].get<std::string>(), HasSubstr("0.png"));
+  ASSERT_FALSE(first["boxes"].empty());
+  EXPECT_TRUE(first["boxes"][0]["score"].get<double>() >= first["boxes"].back()["score"].get<double>());
+  const Json results = read_json(path("found/detections.json"));
+  EXPECT_EQ(results[0]["file_name"], first["path"]);
+  EXPECT_NE(read_image(path("found/pictures/1_0.png")).rgb, read_image(kTasks + "/boxes/images/0.png").rgb);
+}
+
+TEST_F(Detect, SaysWhatIsMissingOrDoesNotFit) {
+  const auto fails = [&](const std::vector<std::string>& words, int status, const std::string& text) {
+    const Finished run = run_attune(words, folder_.path());
+    EXPECT_EQ(run.status, status);
+    EXPECT_THAT(run.err, HasSubstr(text));
+  };
+  fails(train("a", {"--domain", "x"}), 2, "--domain");
+  fails(train("a", {"--set", "shotz=3"}), 2, "shots");
+  fails(train("a", {"--set", "cones.start=here"}), 2, "cones.start");
+  fails(train("a", {"--set", "method=coop"}), 2, "method");
+  fails({"detect", "--model", kModel, kTasks + "/boxes/images/0.png"}, 2, "--classes");
+  fails({"detect", "--model", kModel, "--classes", "a"}, 2, "--data");
+  fails({"detect", "--model", std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick", "--classes", "a",
+         kTasks + "/boxes/images/0.png"},
+        1, "owlvit");
+}
+
+}  // namespace
+}  // namespace attune
