@@ -12,7 +12,6 @@ void add_verbs(CLI::App& app) {
   add_report(app);
   add_explain(app);
   add_describe(app);
-  add_describe(app);
   add_data(app);
   add_model(app);
   add_pretrain(app);

@@ -14,7 +14,6 @@ void add_embed(CLI::App& app);
 void add_report(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_describe(CLI::App& app);
-void add_describe(CLI::App& app);
 void add_data(CLI::App& app);
 void add_model(CLI::App& app);
 void add_pretrain(CLI::App& app);
