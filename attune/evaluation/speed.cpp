@@ -128,10 +128,15 @@ void measure_method(const std::shared_ptr<const ClipModel>& model, const std::st
   Start made = start(model, choice, question);
   const std::size_t count = made.stages.size();
   if (count == 0) report({.part = "training_step", .name = written, .skipped = "nothing is trained"});
+  const Needs needs = made.learner->needs();
+  if ((needs.pixels || needs.local_features) && model->image == nullptr) {
+    report({.part = "training_step", .name = written, .skipped = "it runs the image tower: ask for image_tower too"});
+    return;
+  }
   for (std::size_t i = 0; i < count; ++i) {
     SpeedFigure figure{"training_step", written};
     if (count > 1) figure.name += " / " + made.stages[i]->name();
-    RandomBatches batches(*model, made.learner->needs(), made.stages[i]->batch_size(), question.classes, question.seed);
+    RandomBatches batches(*model, needs, made.stages[i]->batch_size(), question.classes, question.seed);
     figure.timing = time_rounds(
         question.budget, [&] { made.stages[i]->step(batches); },
         [&] {
