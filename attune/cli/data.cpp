@@ -7,6 +7,7 @@
 #include "attune/cli/common.h"
 #include "attune/cli/verbs.h"
 #include "attune/data/check.h"
+#include "attune/data/crops.h"
 #include "attune/data/emoji_dg.h"
 #include "attune/data/layouts.h"
 #include "attune/data/splits.h"
@@ -20,6 +21,7 @@ struct DataOptions {
   std::string data, rule = "few-shot", draw = "keyed", part, out, icons;
   int shots = 16, columns = 16, cell = 72, count = 256;
   bool per_domain = false;
+  CropOptions crops;
 };
 
 constexpr int kReaderThreads = 2;
@@ -147,6 +149,31 @@ void run_render(const DataOptions& options) {
   say(options.common, fmt::format("rendered: {}", out.string()));
 }
 
+void run_crop(const DataOptions& options) {
+  const BoxDataset dataset = open_boxes(options.data);
+  const auto progress = make_progress(options.common, "cutting");
+  const CropReport report = cut_crops(dataset, options.out, options.crops, progress.get());
+  if (progress) progress->finish();
+  if (options.common.json) {
+    Json counts = Json::array();
+    for (const CropCount& one : report.counts) {
+      counts.push_back({{"part", one.part}, {"class", one.class_name}, {"crops", one.crops}});
+    }
+    print_json({{"out", options.out},
+                {"layout", dataset.layout},
+                {"counts", counts},
+                {"small", report.small},
+                {"crowds", report.crowds},
+                {"ignored", report.ignored}});
+    return;
+  }
+  for (const CropCount& one : report.counts) {
+    say(options.common, fmt::format("{:<8}{:<32}{:>8}", one.part, one.class_name, one.crops));
+  }
+  say(options.common, fmt::format("{}: left out: {} boxes below {} pixels, {} of crowds, {} marked as too hard",
+                                  options.out, report.small, options.crops.least, report.crowds, report.ignored));
+}
+
 }  // namespace
 
 void add_data(CLI::App& app) {
@@ -155,7 +182,7 @@ void add_data(CLI::App& app) {
   data->require_subcommand(1);
   const auto add = [&](const char* name, const char* meaning, void (*run)(const DataOptions&)) {
     CLI::App* verb = data->add_subcommand(name, meaning);
-    verb->add_option("data", options->data, "data set: a folder, a list file, or emoji-dg")->required();
+    verb->add_option("data,--data", options->data, "data set: a folder, a list file, or emoji-dg")->required();
     add_common(*verb, options->common);
     verb->callback([options, run] { run(*options); });
     return verb;
@@ -174,6 +201,13 @@ void add_data(CLI::App& app) {
   show->add_option("--columns", options->columns, "pictures a row")->capture_default_str();
   show->add_option("--cell", options->cell, "pixels a picture")->capture_default_str();
   show->add_option("--out", options->out, "PNG file to write")->required();
+  CLI::App* crop =
+      add("crop", "Cuts the boxes of a detection data set (Pascal VOC, COCO) into labelled pictures", run_crop);
+  crop->add_option("--margin", options->crops.margin, "added on each side, as a share of the box")
+      ->capture_default_str();
+  crop->add_option("--least", options->crops.least, "boxes with a shorter side, in pixels, are left out")
+      ->capture_default_str();
+  crop->add_option("--out", options->out, "folder to write; must not exist")->required();
   CLI::App* render = add("render", "Renders the benchmark emoji-dg from its icon sets", run_render);
   render->add_option("--icons", options->icons, "folder of the icon sets (default: where scripts/setup puts them)");
   render->add_option("--out", options->out, "folder to write (default: in the cache)");

@@ -107,6 +107,21 @@ Image centre_crop(const Image& image, int size, CropConvention convention) {
   return out;
 }
 
+Image crop(const Image& image, int left, int top, int width, int height) {
+  if (left < 0 || top < 0 || width < 1 || height < 1 || width > image.width - left || height > image.height - top) {
+    throw Error(fmt::format("crop: expected a rectangle within {} x {} pixels, found {} x {} at {}, {}", image.width,
+                            image.height, width, height, left, top));
+  }
+  Image out{width, height, {}};
+  const auto row_bytes = static_cast<std::ptrdiff_t>(width) * 3;
+  out.rgb.reserve(static_cast<std::size_t>(row_bytes) * static_cast<std::size_t>(height));
+  for (int y = top; y < top + height; ++y) {
+    const auto row = image.rgb.begin() + (static_cast<std::ptrdiff_t>(y) * image.width + left) * 3;
+    out.rgb.insert(out.rgb.end(), row, row + row_bytes);
+  }
+  return out;
+}
+
 Image centre_view(const Image& image, const Preprocess& preprocess) {
   const int size = preprocess.size;
   const Size whole = short_side_size(image, size);

@@ -36,6 +36,8 @@ Image resize(const Image& image, int width, int height, Filter filter);
 /// Resizes the shorter side to `size`, the other as torchvision rounds it (int(size * long / short)).
 Image resize_short_side(const Image& image, int size, Filter filter);
 Image centre_crop(const Image& image, int size, CropConvention convention);
+/// The pixels of a rectangle. Throws Error for an empty or outlying one.
+Image crop(const Image& image, int left, int top, int width, int height);
 /// The deterministic view of evaluation: resize the shorter side, centre crop.
 Image centre_view(const Image& image, const Preprocess& preprocess);
 /// A random view; every number is drawn from `random`, so the same key gives the same view. torchvision's rule: ten

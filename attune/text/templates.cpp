@@ -18,6 +18,8 @@ struct Dataset {
   std::string_view pattern;
 };
 
+constexpr std::string_view kDomainTemplate = "a photo of {}.";  // of every set in caoql98/GDPL
+
 constexpr std::array kDatasets{
     Dataset{"ImageNet", kDefaultTemplate},
     Dataset{"ImageNetV2", kDefaultTemplate},
@@ -36,6 +38,30 @@ constexpr std::array kDatasets{
     Dataset{"EuroSAT", "a centered satellite photo of {}."},
     Dataset{"Food101", "a photo of {}, a type of food."},
     Dataset{"UCF101", "a photo of a person doing {}."},
+    Dataset{"MLRSNet", kDomainTemplate},
+    Dataset{"PatternNet", kDomainTemplate},
+    Dataset{"RSSCN7", kDomainTemplate},
+    Dataset{"AID", kDomainTemplate},
+    Dataset{"RSICD", kDomainTemplate},
+    Dataset{"UCM", kDomainTemplate},
+    Dataset{"WHU-RS19", kDomainTemplate},
+    Dataset{"NWPU", kDomainTemplate},
+    Dataset{"NWPU-RESISC45", kDomainTemplate},
+    Dataset{"BTMRI", kDomainTemplate},
+    Dataset{"CHMNIST", kDomainTemplate},
+    Dataset{"CCBTM", kDomainTemplate},
+    Dataset{"Kvasir", kDomainTemplate},
+    Dataset{"MEMNIST", kDomainTemplate},
+    Dataset{"TMR17", kDomainTemplate},
+    Dataset{"COVID19", kDomainTemplate},
+    Dataset{"MSTAR", kDomainTemplate},
+    Dataset{"ship", kDomainTemplate},
+    Dataset{"airplane", kDomainTemplate},
+    Dataset{"rock_image_x", kDomainTemplate},
+    Dataset{"rock_image_y", kDomainTemplate},
+    Dataset{"rock_image_z", kDomainTemplate},
+    Dataset{"fluidxyz", kDomainTemplate},
+    Dataset{"fluiduvw", kDomainTemplate},
 };
 
 constexpr std::array kBest7{

@@ -13,8 +13,8 @@ inline constexpr std::string_view kDefaultTemplate = "a photo of a {}.";
 /// template without "{}".
 std::string fill(std::string_view pattern, std::string_view class_name);
 
-/// CoOp's hand-written template of a public dataset, such as "OxfordPets" (upper and lower case, '-', '_' and spaces do
-/// not matter). An empty name is the user's own data: kDefaultTemplate. Throws UsageError that lists the known names.
+/// The hand-written template of a public dataset, such as "OxfordPets" (upper and lower case, '-', '_' and spaces do not
+/// matter): CoOp's, and for the sets of specialised domains (docs/domains) that of the DCPL family. An empty name is the user's own data: kDefaultTemplate. Throws UsageError that lists the known names.
 std::string dataset_template(std::string_view dataset);
 
 /// The templates of an ensemble: "single" (kDefaultTemplate), "best7" and "all80" (CLIP's for ImageNet), "promptsrc60"

@@ -101,5 +101,26 @@ TEST(Program, DataSplitWritesAFileThatItReadsBack) {
   EXPECT_TRUE(std::filesystem::exists(folder.path() / "sheet.png"));
 }
 
+TEST(Program, DataCropMakesADataSetOfBoxes) {
+  const TemporaryFolder folder;
+  const Image image{40, 30, std::vector<std::uint8_t>(40 * 30 * 3, 90)};
+  write_file(folder.path() / "set/images/a.png", encode_png(image));
+  write_file(folder.path() / "set/boxes.json",
+             R"({"images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 30}],
+    "categories": [{"id": 1, "name": "cell"}],
+    "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [4, 4, 20, 20]},
+                    {"id": 2, "image_id": 1, "category_id": 1, "bbox": [30, 4, 6, 6]}]})");
+  const std::vector<std::string> words = {
+      "data",  "crop", "--data", (folder.path() / "set/boxes.json").string(), "--out", (folder.path() / "out").string(),
+      "--json"};
+  const Finished made = run_attune(words, folder.path());
+  ASSERT_EQ(made.status, 0) << made.err;
+  EXPECT_EQ(parse_json(made.out, "crop")["counts"][0]["crops"], 1);
+  EXPECT_EQ(parse_json(made.out, "crop")["small"], 1);
+  const Finished again = run_attune(words, folder.path());
+  EXPECT_EQ(again.status, 2) << again.err;
+  EXPECT_NE(again.err.find("exists already"), std::string::npos) << again.err;
+}
+
 }  // namespace
 }  // namespace attune

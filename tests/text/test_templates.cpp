@@ -47,6 +47,8 @@ TEST(Templates, DatasetsAreFoundByAnySpelling) {
   EXPECT_EQ(dataset_template("oxford_pets"), "a photo of a {}, a type of pet.");
   EXPECT_EQ(dataset_template("imagenet-sketch"), "a photo of a {}.");
   EXPECT_EQ(dataset_template("dtd"), "{} texture.");
+  EXPECT_EQ(dataset_template("WHURS19"), "a photo of {}.");
+  EXPECT_EQ(dataset_template("rock-image-x"), "a photo of {}.");
   EXPECT_EQ(dataset_template(""), "a photo of a {}.");
   try {
     dataset_template("cifar");
