@@ -16,6 +16,7 @@
 #include "attune/data/folder_layout.h"
 #include "attune/data/listing.h"
 #include "attune/data/split_files.h"
+#include "attune/text/templates.h"
 
 namespace attune {
 namespace {
@@ -103,6 +104,15 @@ std::string layout_name(ListKind kind) {
   return "CSV";
 }
 
+/// The template of the data set that split_zhou_NAME.json or split_cao_NAME.json is the division of, where it is known.
+std::optional<std::string> template_of_split(const fs::path& file) {
+  const std::string stem = file.stem().string();
+  for (const std::string_view prefix : {"split_zhou_", "split_cao_"}) {
+    if (stem.starts_with(prefix)) return known_template(stem.substr(prefix.size()));
+  }
+  return std::nullopt;
+}
+
 Dataset open_lists(const std::vector<fs::path>& files, ListKind kind, const OpenOptions& options) {
   Listing listing;
   std::vector<std::pair<std::string, std::string>> letters;
@@ -120,6 +130,7 @@ Dataset open_lists(const std::vector<fs::path>& files, ListKind kind, const Open
   dataset.root = root;
   name_classes(dataset, raw_classes);
   dataset.layout = layout_name(kind);
+  if (const auto known = template_of_split(files.front())) dataset.prompt_template = *known;
   return dataset;
 }
 

@@ -173,13 +173,18 @@ std::string fill(std::string_view pattern, std::string_view class_name) {
   return replace_all(pattern, "{}", replace_all(class_name, "_", " "));
 }
 
-std::string dataset_template(std::string_view dataset) {
-  if (dataset.empty()) return std::string(kDefaultTemplate);
-  std::vector<std::string_view> names;
+std::optional<std::string> known_template(std::string_view dataset) {
   for (const Dataset& known : kDatasets) {
     if (plain_name(known.name) == plain_name(dataset)) return std::string(known.pattern);
-    names.push_back(known.name);
   }
+  return std::nullopt;
+}
+
+std::string dataset_template(std::string_view dataset) {
+  if (dataset.empty()) return std::string(kDefaultTemplate);
+  if (const auto known = known_template(dataset)) return *known;
+  std::vector<std::string_view> names;
+  for (const Dataset& known : kDatasets) names.push_back(known.name);
   throw UsageError(fmt::format("dataset_template: expected one of {}, found \"{}\"", fmt::join(names, ", "), dataset));
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,6 +17,9 @@ std::string fill(std::string_view pattern, std::string_view class_name);
 /// The hand-written template of a public dataset, such as "OxfordPets" (upper and lower case, '-', '_' and spaces do not
 /// matter): CoOp's, and for the sets of specialised domains (docs/domains) that of the DCPL family. An empty name is the user's own data: kDefaultTemplate. Throws UsageError that lists the known names.
 std::string dataset_template(std::string_view dataset);
+
+/// The same, or nothing for a name that is not known.
+std::optional<std::string> known_template(std::string_view dataset);
 
 /// The templates of an ensemble: "single" (kDefaultTemplate), "best7" and "all80" (CLIP's for ImageNet), "promptsrc60"
 /// (the 60 of all80 that PromptSRC's teacher uses). Throws UsageError that lists the known names.

@@ -135,6 +135,19 @@ TEST_F(Layouts, CoopSplitFileFindsItsPicturesInASubfolder) {
   EXPECT_THAT(error(), HasSubstr("split_cao_Pets.json, split_zhou_Pets.json"));
 }
 
+TEST_F(Layouts, SplitFilesOfKnownDataSetsBringTheirTemplate) {
+  touch("BTMRI/glioma/x.jpg");
+  const auto template_of = [&](const std::string& name) {
+    const auto split = root() / name;
+    write_file(split, R"({"train": [["glioma/x.jpg", 0, "glioma"]], "val": [], "test": []})");
+    return open_dataset(split.string()).prompt_template;
+  };
+  EXPECT_EQ(template_of("split_cao_BTMRI.json"), "a photo of {}.");
+  EXPECT_EQ(template_of("split_zhou_DescribableTextures.json"), "{} texture.");
+  EXPECT_EQ(template_of("split_zhou_MyOwn.json"), "a photo of a {}.");
+  EXPECT_EQ(template_of("split_BTMRI.json"), "a photo of a {}.");
+}
+
 TEST_F(Layouts, WrongItemsOfSplitFilesAreNamed) {
   touch("x.jpg");
   const auto error_with = [&](const std::string& train) {
