@@ -184,7 +184,7 @@ Sight OwlVit::look(const Tensor& pixels) const {
   if (!vision_) throw Error(fmt::format("{}: expected a detector with its image tower, found one without", name()));
   const at::NoGradGuard no_gradients;
   check_pixels(text_.config.vision, pixels);
-  const Tensor cells = cell_rows(pixels);
+  const Tensor cells = cell_rows(pixels.to(text_.device));
   Sight sight;
   sight.embeddings = unit(heads_->embed(cells));
   sight.shift = heads_->shift(cells).squeeze(-1);
