@@ -1,10 +1,17 @@
+#include <algorithm>
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "attune/base/error.h"
+#include "attune/base/files.h"
 #include "attune/cli/common.h"
 #include "attune/cli/verbs.h"
 #include "attune/clip/convert.h"
-#include "attune/methods/adapter.h"
+#include "attune/data/layouts.h"
+#include "attune/data/splits.h"
+#include "attune/methods/import_prompts.h"
+#include "attune/training/run_settings.h"
 
 namespace attune {
 namespace {
@@ -12,6 +19,12 @@ namespace {
 struct ModelOptions {
   Common common;
   std::string model, adapter, out, tokenizer, type = "fp16";
+};
+
+struct ImportOptions {
+  Common common;
+  std::string file, method, model, classes, class_file, data, out;
+  bool base = false;
 };
 
 const char* name_of(Activation activation) {
@@ -90,6 +103,78 @@ void run_convert(const ModelOptions& options) {
   say(options.common, fmt::format("written: {}; see it with attune model info {}", out.string(), out.string()));
 }
 
+/// The classes that imported prompts were learned on.
+AdapterInfo learned_on(const ImportOptions& options) {
+  const int given = static_cast<int>(!options.classes.empty()) + static_cast<int>(!options.class_file.empty()) +
+                    static_cast<int>(!options.data.empty());
+  if (given != 1) {
+    throw UsageError(fmt::format("import-prompts: expected one of --classes, --class-file and --data, found {}",
+                                 given == 0 ? "none" : "more"));
+  }
+  if (options.base && options.data.empty()) throw UsageError("--base: expected --data, whose first half is meant");
+  AdapterInfo info;
+  if (!options.data.empty()) {
+    const Dataset whole = open_dataset(options.data, {.check_files = false});
+    const Dataset dataset = options.base ? take_half(whole, ClassHalf::kBase) : whole;
+    info.classes = {dataset.classes, dataset.prompt_template};
+    info.dataset = dataset.name;
+    return info;
+  }
+  info.classes.names = options.classes.empty() ? read_lines(options.class_file) : split_list(options.classes);
+  std::erase(info.classes.names, "");
+  return info;
+}
+
+void run_import(const ImportOptions& options) {
+  const Common& common = options.common;
+  prepare(common);
+  if (std::filesystem::exists(std::filesystem::path(options.out) / "adapter_config.json")) {
+    throw UsageError(fmt::format("--out: {} already holds an adapter; name another folder", options.out));
+  }
+  const AdapterInfo learned = learned_on(options);
+  const auto model = open_model(common, options.model);
+  ImportedPrompts imported = import_prompts(options.file, parse_method(options.method), model, learned.classes);
+  for (const std::string& note : imported.notes) log_warning(fmt::format("{}: {}", options.file, note));
+  imported.info.dataset = learned.dataset;
+  imported.info.version = version();
+  save_adapter(options.out, imported.info, *imported.classifier);
+  std::int64_t numbers = 0;
+  for (const auto& [name, tensor] : imported.classifier->state()) numbers += tensor.numel();
+  if (common.json) {
+    print_json({{"adapter", options.out},
+                {"method", imported.info.method},
+                {"classes", imported.info.classes.names.size()},
+                {"learned_numbers", numbers},
+                {"epoch", imported.epoch ? Json(*imported.epoch) : Json(nullptr)},
+                {"notes", imported.notes}});
+    return;
+  }
+  say(common,
+      fmt::format("written: {} ({}, {} numbers{}); measure it with attune eval --model {} --adapter {} --data ...",
+                  options.out, imported.info.method, numbers,
+                  imported.epoch ? fmt::format(", epoch {}", *imported.epoch) : "", options.model, options.out));
+}
+
+void add_import(CLI::App& model) {
+  auto options = std::make_shared<ImportOptions>();
+  CLI::App* verb = model.add_subcommand(
+      "import-prompts", "Turns a checkpoint of a method's original program into an adapter; nothing in it is executed");
+  verb->add_option("file", options->file, "checkpoint, such as model.pth.tar-50")->required()->check(CLI::ExistingFile);
+  verb->add_option("--method", options->method,
+                   fmt::format("{}; settings that the file does not tell behind a colon, such as "
+                               "coop:context.position=middle",
+                               fmt::join(importable_methods(), ", ")))
+      ->required();
+  verb->add_option("--model", options->model, "folder of the CLIP that the prompts were learned for")->required();
+  verb->add_option("--classes", options->classes, "names that they were learned on, with commas between them");
+  verb->add_option("--class-file", options->class_file, "text file with a class name a line")->check(CLI::ExistingFile);
+  verb->add_option("--data", options->data, "data set with the classes that they were learned on");
+  verb->add_flag("--base", options->base, "the first half of the classes of --data, as base-to-new learns them");
+  verb->add_option("--out", options->out, "folder of the adapter")->required();
+  add_common(*verb, options->common);
+  verb->callback([options] { run_import(*options); });
+}
+
 /// Features of a picture made of keyed noise and of one sentence: numbers to compare between machines and programs.
 void run_check(const ModelOptions& options) {
   const auto model = open_model(options.common, options.model);
@@ -139,6 +224,7 @@ void add_model(CLI::App& app) {
   convert->add_option("--tokenizer", options->tokenizer, "tokenizer.json, or OpenAI's bpe_simple_vocab_16e6.txt.gz")
       ->check(CLI::ExistingFile);
   convert->add_option("--type", options->type, "fp16 or fp32")->capture_default_str();
+  add_import(*model);
   add("check", "Features of a known input, to compare between machines", "model folder, or pocket", run_check);
 }
 
