@@ -44,7 +44,7 @@ int crop_begin(int length, int size, CropConvention convention) {
 }
 
 /// torchvision's RandomResizedCrop.get_params, with uniform numbers in its order: area, ratio, ..., top, left.
-Box random_box(const Image& image, const Augmentation& augmentation, KeyedRandom& random) {
+PixelBox random_box(const Image& image, const Augmentation& augmentation, KeyedRandom& random) {
   constexpr double kNarrowest = 3.0 / 4.0, kWidest = 4.0 / 3.0;
   const int width = image.width, height = image.height;
   const double area = static_cast<double>(width) * height;
@@ -54,12 +54,12 @@ Box random_box(const Image& image, const Augmentation& augmentation, KeyedRandom
     const double crop_width = std::nearbyint(std::sqrt(target * ratio));
     const double crop_height = std::nearbyint(std::sqrt(target / ratio));
     if (crop_width < 1 || crop_width > width || crop_height < 1 || crop_height > height) continue;
-    Box box{0, 0, static_cast<int>(crop_width), static_cast<int>(crop_height)};
+    PixelBox box{0, 0, static_cast<int>(crop_width), static_cast<int>(crop_height)};
     box.top = static_cast<int>(random.below(static_cast<std::uint64_t>(height - box.height) + 1));
     box.left = static_cast<int>(random.below(static_cast<std::uint64_t>(width - box.width) + 1));
     return box;
   }
-  Box box{0, 0, width, height};
+  PixelBox box{0, 0, width, height};
   const double ratio = static_cast<double>(width) / height;
   if (ratio < kNarrowest) box.height = std::min(height, static_cast<int>(std::nearbyint(width / kNarrowest)));
   if (ratio > kWidest) box.width = std::min(width, static_cast<int>(std::nearbyint(height * kWidest)));
@@ -125,8 +125,8 @@ Image crop(const Image& image, int left, int top, int width, int height) {
 Image centre_view(const Image& image, const Preprocess& preprocess) {
   const int size = preprocess.size;
   const Size whole = short_side_size(image, size);
-  const Box window{crop_begin(whole.width, size, preprocess.crop), crop_begin(whole.height, size, preprocess.crop),
-                   size, size};
+  const PixelBox window{crop_begin(whole.width, size, preprocess.crop), crop_begin(whole.height, size, preprocess.crop),
+                        size, size};
   return resample(image, {0, 0, image.width, image.height}, whole.width, whole.height, window, preprocess.filter);
 }
 
@@ -137,7 +137,7 @@ Image random_view(const Image& image, const Preprocess& preprocess, const Augmen
                             augmentation.smallest, augmentation.largest));
   }
   const int size = preprocess.size;
-  const Box box = random_box(image, augmentation, random);
+  const PixelBox box = random_box(image, augmentation, random);
   Image view = resample(image, box, size, size, {0, 0, size, size}, preprocess.filter);
   if (random.chance(augmentation.flip)) flip(view);
   return view;

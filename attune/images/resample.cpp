@@ -105,8 +105,8 @@ void vertical(const std::uint8_t* in, std::ptrdiff_t in_stride, const Taps& taps
   }
 }
 
-void check(const Image& image, const Box& source, int width, int height, const Box& window) {
-  const auto inside = [](const Box& box, int right, int bottom) {
+void check(const Image& image, const PixelBox& source, int width, int height, const PixelBox& window) {
+  const auto inside = [](const PixelBox& box, int right, int bottom) {
     return box.left >= 0 && box.top >= 0 && box.width > 0 && box.height > 0 && box.width <= right - box.left &&
            box.height <= bottom - box.top;
   };
@@ -188,7 +188,7 @@ ResampleKernels portable_kernels() {
   return {horizontal, vertical};
 }
 
-Image resample(const Image& image, const Box& source, int width, int height, const Box& window, Filter filter,
+Image resample(const Image& image, const PixelBox& source, int width, int height, const PixelBox& window, Filter filter,
                const ResampleKernels& kernels) {
   check(image, source, width, height, window);
   const Axis across = make_axis(source.width, width, window.left, window.width, filter);

@@ -10,7 +10,7 @@
 namespace attune {
 
 /// A rectangle of pixels.
-struct Box {
+struct PixelBox {
   int left = 0;
   int top = 0;
   int width = 0;
@@ -42,7 +42,7 @@ ResampleKernels fastest_kernels();
 
 /// The part `window` of Pillow's `image.crop(source).resize((width, height), filter)`, bit for bit; only what the
 /// window needs is computed. Throws Error for an empty or outlying rectangle.
-Image resample(const Image& image, const Box& source, int width, int height, const Box& window, Filter filter,
+Image resample(const Image& image, const PixelBox& source, int width, int height, const PixelBox& window, Filter filter,
                const ResampleKernels& kernels = fastest_kernels());
 
 }  // namespace attune

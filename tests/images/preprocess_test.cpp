@@ -25,7 +25,7 @@ Image resized(const Image& image, int width, int height, Filter filter, const Re
   return resample(image, {0, 0, image.width, image.height}, width, height, {0, 0, width, height}, filter, kernels);
 }
 
-Image cut(const Image& image, const Box& box) {
+Image cut(const Image& image, const PixelBox& box) {
   Image out{box.width, box.height, {}};
   for (int y = box.top; y < box.top + box.height; ++y) {
     const auto row = image.rgb.begin() + (static_cast<std::ptrdiff_t>(y) * image.width + box.left) * 3;
@@ -52,11 +52,11 @@ TEST(Resize, KernelsAgreeOnRandomRectanglesAndWindows) {
     SCOPED_TRACE(trial);
     const auto draw = [&](int bound) { return static_cast<int>(random.below(static_cast<std::uint64_t>(bound))); };
     const Image image = noise(1 + draw(90), 1 + draw(90), random.next_u32());
-    Box source{draw(image.width), draw(image.height), 0, 0};
+    PixelBox source{draw(image.width), draw(image.height), 0, 0};
     source.width = 1 + draw(image.width - source.left);
     source.height = 1 + draw(image.height - source.top);
     const int width = 1 + draw(70), height = 1 + draw(70);
-    Box window{draw(width), draw(height), 0, 0};
+    PixelBox window{draw(width), draw(height), 0, 0};
     window.width = 1 + draw(width - window.left);
     window.height = 1 + draw(height - window.top);
     const Filter filter = random.chance(0.5) ? Filter::kBicubic : Filter::kBilinear;
@@ -82,6 +82,16 @@ TEST(Resize, RefusesImpossibleSizes) {
   EXPECT_THAT(error_of([&] { resize(Image{4, 4, {1, 2, 3}}, 3, 3, Filter::kBicubic); }), HasSubstr("4 x 4"));
   EXPECT_THAT(error_of([&] { resize_short_side(image, 0, Filter::kBicubic); }), HasSubstr("at least 1"));
   EXPECT_THAT(error_of([&] { centre_crop(image, 0, CropConvention::kTorchvision); }), HasSubstr("at least 1"));
+}
+
+TEST(Crop, IsTheRectangleAndStaysWithinThePicture) {
+  const Image image = noise(7, 5, 1);
+  EXPECT_EQ(crop(image, 2, 1, 4, 3), cut(image, {2, 1, 4, 3}));
+  EXPECT_EQ(crop(image, 0, 0, 7, 5), image);
+  EXPECT_THROW(crop(image, -1, 0, 2, 2), Error);
+  EXPECT_THROW(crop(image, 0, 0, 0, 2), Error);
+  EXPECT_THROW(crop(image, 6, 0, 2, 2), Error);
+  EXPECT_THROW(crop(image, 1, 1, 2, 2147483647), Error);
 }
 
 TEST(Views, EqualTorchvisionAndHuggingFaceParity) {
