@@ -103,9 +103,10 @@ std::vector<std::string> spaced(std::vector<std::string> names) {
   return names;
 }
 
-std::string confusion_list(const Results& results) {
+std::string confusion_list(const std::vector<std::string>& classes,
+                           const std::vector<std::vector<std::int64_t>>& counts) {
   constexpr std::size_t kMostListed = 12;
-  std::vector<Confusion> found = confusions_of(results.measured.confusion);
+  std::vector<Confusion> found = confusions_of(counts);
   if (found.empty()) return html_note("There is no wrong answer.");
   const std::size_t all = found.size();
   found.resize(std::min(all, kMostListed));
@@ -113,8 +114,8 @@ std::string confusion_list(const Results& results) {
   table.caption = fmt::format("The {} most frequent confusions of {} that occur", found.size(), all);
   for (const Confusion& one : found) {
     const double share = static_cast<double>(one.count) / static_cast<double>(one.total);
-    table.rows.push_back({{{shown_name(results.classes[one.label])},
-                           {shown_name(results.classes[one.answer])},
+    table.rows.push_back({{{shown_name(classes[one.label])},
+                           {shown_name(classes[one.answer])},
                            {fmt::format("{} of {}", whole(one.count), whole(one.total))},
                            {per_cent(share, sensible_digits(one.total))}}});
   }
@@ -239,13 +240,18 @@ std::string class_section(const Results& results, const std::string& prefix) {
       track_key(shown_answerer(results), "95 % interval", compared ? "zero-shot" : "", "") + html_table(table));
 }
 
+std::string confusion_matrix(const std::vector<std::string>& classes,
+                             const std::vector<std::vector<std::int64_t>>& counts) {
+  return html_note(
+             "A row is what the image shows, a column what it was called; darker is a larger share "
+             "of the row. Blue on the diagonal is right, orange is wrong. Every cell names itself.") +
+         heat_map({spaced(classes), counts}) + confusion_list(classes, counts);
+}
+
 std::string confusion_section(const Results& results, const std::string& prefix) {
   if (results.measured.confusion.empty()) return "";
-  return html_section(
-      prefix + "confusion", "What is taken for what",
-      html_note("A row is what the image shows, a column what it was called; darker is a larger share "
-                "of the row. Blue on the diagonal is right, orange is wrong. Every cell names itself.") +
-          heat_map({spaced(results.classes), results.measured.confusion}) + confusion_list(results));
+  return html_section(prefix + "confusion", "What is taken for what",
+                      confusion_matrix(results.classes, results.measured.confusion));
 }
 
 std::string calibration_section(const Results& results, const std::string& prefix) {

@@ -16,6 +16,9 @@ std::string headline(const Results& results);
 std::string domain_section(const Results& results, const std::string& prefix);
 std::string class_section(const Results& results, const std::string& prefix);
 std::string confusion_section(const Results& results, const std::string& prefix);
+/// Its inside: the matrix and the most frequent confusions.
+std::string confusion_matrix(const std::vector<std::string>& classes,
+                             const std::vector<std::vector<std::int64_t>>& counts);
 std::string calibration_section(const Results& results, const std::string& prefix);
 std::string forgetting_section(const Results& results, const std::string& prefix);
 /// Pictures with right and wrong answers, embedded; relative paths begin at `folder`.

@@ -17,6 +17,7 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/evaluation/evaluate.h"
+#include "attune/evaluation/study_confusion.h"
 #include "attune/evaluation/study_table.h"
 #include "attune/methods/registry.h"
 #include "attune/training/checkpoint.h"
@@ -385,6 +386,8 @@ StudyRecord Study::run() {
   if (stop_requested())
     throw Stopped{fmt::format("the same command goes on where the runs in {} stopped", options_.folder.string())};
   StudyRecord study = record_of(std::move(records));
+  study.confusions = best_confusions(
+      study, [&](const std::string& run) { return read_results(options_.folder / "runs" / run / "results.json"); });
   write_json(study_file(options_.folder), to_json(study));
   write_study_tables(study, options_.folder);
   return study;

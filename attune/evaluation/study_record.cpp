@@ -104,16 +104,20 @@ Json to_json(const StudyRun& run) {
   return value;
 }
 
+std::optional<int> shots_from(const Json& value, const std::string& where) {
+  const std::int64_t shots = json_or<std::int64_t>(value, "shots", -1, where);
+  if (shots < -1 || shots > std::numeric_limits<int>::max())
+    throw Error(fmt::format("{}: expected \"shots\" of at least 0, found {}", where, shots));
+  return shots < 0 ? std::nullopt : std::optional(static_cast<int>(shots));
+}
+
 StudyRun run_from(const Json& value, const std::string& where) {
   StudyRun run;
   run.name = json_at<std::string>(value, "name", where);
   run.method = json_at<std::string>(value, "method", where);
   run.training = json_at<std::string>(value, "training", where);
   run.sources = json_at<std::vector<std::string>>(value, "sources", where);
-  const std::int64_t shots = json_or<std::int64_t>(value, "shots", -1, where);
-  if (shots < -1 || shots > std::numeric_limits<int>::max())
-    throw Error(fmt::format("{}: expected \"shots\" of at least 0, found {}", where, shots));
-  if (shots >= 0) run.shots = static_cast<int>(shots);
+  run.shots = shots_from(value, where);
   run.seed = static_cast<std::uint64_t>(json_at<std::int64_t>(value, "seed", where));
   run.split = json_at<std::string>(value, "split", where);
   run.training_pictures = count_at(value, "training_pictures", where);
@@ -123,6 +127,32 @@ StudyRun run_from(const Json& value, const std::string& where) {
   for (const Json& score : list_at(value, "scores", where))
     run.scores.push_back(score_from(score, fmt::format("{}: scores[{}]", where, run.scores.size())));
   return run;
+}
+
+Json to_json(const StudyConfusion& confusion) {
+  return {{"method", confusion.method},
+          {"shots", confusion.shots ? Json(*confusion.shots) : Json(nullptr)},
+          {"tests", confusion.tests},
+          {"classes", confusion.classes},
+          {"counts", confusion.counts}};
+}
+
+StudyConfusion confusion_from(const Json& value, const std::string& where) {
+  StudyConfusion confusion;
+  confusion.method = json_at<std::string>(value, "method", where);
+  confusion.shots = shots_from(value, where);
+  confusion.tests = json_at<std::vector<std::string>>(value, "tests", where);
+  confusion.classes = json_at<std::vector<std::string>>(value, "classes", where);
+  const std::size_t classes = confusion.classes.size();
+  for (const Json& row : list_at(value, "counts", where)) {
+    if (!row.is_array() || row.size() != classes)
+      throw Error(fmt::format("{}: expected {} counts in each row of \"counts\"", where, classes));
+    std::vector<std::int64_t>& counts = confusion.counts.emplace_back();
+    for (const Json& count : row) counts.push_back(count_at({{"counts", count}}, "counts", where));
+  }
+  if (confusion.counts.size() != classes)
+    throw Error(fmt::format("{}: expected {} rows of \"counts\", found {}", where, classes, confusion.counts.size()));
+  return confusion;
 }
 
 }  // namespace
@@ -138,6 +168,8 @@ Json to_json(const StudyRecord& study) {
     value["methods"].push_back({{"label", method.label}, {"method", method.method}, {"config", method.config}});
   value["runs"] = Json::array();
   for (const StudyRun& run : study.runs) value["runs"].push_back(to_json(run));
+  value["confusions"] = Json::array();
+  for (const StudyConfusion& confusion : study.confusions) value["confusions"].push_back(to_json(confusion));
   return value;
 }
 
@@ -169,6 +201,11 @@ StudyRecord study_from_json(const Json& value, const std::string& where) {
     if (!labels.contains(study.runs.back().method)) {
       throw Error(fmt::format("{}: expected a method of the study, found \"{}\"", inside, study.runs.back().method));
     }
+  }
+  if (value.contains("confusions")) {
+    for (const Json& confusion : list_at(value, "confusions", where))
+      study.confusions.push_back(
+          confusion_from(confusion, fmt::format("{}: confusions[{}]", where, study.confusions.size())));
   }
   return study;
 }

@@ -49,6 +49,15 @@ struct StudiedMethod {
   Json config;  // without shots, draw, domains and classes, which the study sets
 };
 
+/// Answers of the best method over all seeds and over all test sets with the same classes.
+struct StudyConfusion {
+  std::string method;  // label
+  std::optional<int> shots;
+  std::vector<std::string> tests;
+  std::vector<std::string> classes;
+  std::vector<std::vector<std::int64_t>> counts;  // [C][C], row: label, column: answer
+};
+
 /// What study.json holds.
 struct StudyRecord {
   std::string protocol;
@@ -62,6 +71,7 @@ struct StudyRecord {
   std::vector<std::uint64_t> seeds;
   std::vector<StudiedMethod> methods;
   std::vector<StudyRun> runs;
+  std::vector<StudyConfusion> confusions;  // of the best method; empty in studies of earlier versions
 };
 
 Json to_json(const StudyRecord& study);

@@ -8,6 +8,8 @@
 
 #include "attune/base/files.h"
 #include "attune/evaluation/html.h"
+#include "attune/evaluation/published.h"
+#include "attune/evaluation/study_confusion.h"
 #include "attune/evaluation/study_sections.h"
 
 namespace attune {
@@ -77,6 +79,8 @@ std::string study_report_html(const StudyRecord& study) {
                         {"bars", "Intervals", bar_section(table)},
                         {"curves", "Shots", curve_section(table)},
                         {"calibration", "Calibration", calibration_section(study)},
+                        {"confusion", "Confusions", confusion_section(study)},
+                        {"published", "Published by others", published_section(study, table)},
                         {"provenance", "Provenance", provenance_section(study)}};
   std::string items, body;
   for (const Part& part : parts) {
