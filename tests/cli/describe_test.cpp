@@ -38,8 +38,8 @@ TEST_F(DescribeVerb, TheKeyComesFromTheEnvironmentAndIsWrittenNowhere) {
     return LocalServer::with("200 OK", R"({"choices":[{"message":{"content":"- two legs\n- a beak"}}]})");
   });
   ::setenv("DESCRIBE_TEST_KEY", "very-secret", 1);
-  const Finished run =
-      describe({"--classes", "hen", "--endpoint", server.url(), "--llm", "m", "--key-variable", "DESCRIBE_TEST_KEY"});
+  const Finished run = describe(
+      {"--classes", "hen", "--endpoint", server.url(), "--style", "menon", "--key-variable", "DESCRIBE_TEST_KEY"});
   ASSERT_EQ(run.status, 0) << run.err;
   EXPECT_EQ(read_json(out())["hen"], Json::array({"two legs", "a beak"}));
   ASSERT_EQ(server.requests().size(), 1u);
