@@ -14,8 +14,9 @@ inline constexpr std::string_view kDefaultTemplate = "a photo of a {}.";
 /// template without "{}".
 std::string fill(std::string_view pattern, std::string_view class_name);
 
-/// The hand-written template of a public dataset, such as "OxfordPets" (upper and lower case, '-', '_' and spaces do not
-/// matter): CoOp's, and for the sets of specialised domains (docs/domains) that of the DCPL family. An empty name is the user's own data: kDefaultTemplate. Throws UsageError that lists the known names.
+/// The hand-written template of a public dataset, such as "OxfordPets" (upper and lower case, '-', '_' and spaces do
+/// not matter): CoOp's, and for the sets of specialised domains (docs/domains) that of the DCPL family. An empty name
+/// is the user's own data: kDefaultTemplate. Throws UsageError that lists the known names.
 std::string dataset_template(std::string_view dataset);
 
 /// The same, or nothing for a name that is not known.
