@@ -155,6 +155,14 @@ void Flattener::walk_record(const std::string& prefix, const PickleValue& record
   const PickleValue& callable = pickle_.at(record.callable);
   const PickleValue& arguments = pickle_.at(record.arguments);
   const std::string& function = callable.kind == Kind::kGlobal ? callable.text : "";
+  if (function == "torch._tensor._rebuild_from_type_v2" && arguments.items.size() == 4) {
+    // Function, type, arguments and attributes of a tensor that was given attributes.
+    PickleValue plain;
+    plain.kind = Kind::kRecord;
+    plain.callable = arguments.items[0];
+    plain.arguments = arguments.items[2];
+    if (rebuilds_a_tensor(pickle_.at(plain.callable).text)) return walk_record(prefix, plain, depth + 1);
+  }
   if (rebuilds_a_tensor(function)) {
     const std::string where = fmt::format("{}: tensor {}", name_, prefix);
     ArchiveTensor tensor = rebuild_tensor(pickle_, function, arguments, storages_, budget_, where);
