@@ -31,7 +31,7 @@ const std::vector<Method>& methods() {
       prograd_method(),   clip_adapter_method(), tip_adapter_method(),   tip_adapter_f_method(), dpl_method(),
       spg_method(),       dpspg_method(),        maple_method(),         vpt_method(),           ivlp_method(),
       deep_text_method(), promptsrc_method(),    visual_prompt_method(), clip_lora_method(),     plot_method(),
-      dual_pt_method(),   dcpl_method(),         dplq_method(),          gdpl_method(),         cones_method(),
+      dual_pt_method(),   dcpl_method(),         dplq_method(),          gdpl_method(),          cones_method(),
   };
   return kAll;
 }

@@ -14,7 +14,8 @@
 namespace attune {
 
 /// Steps of an independent implementation: the tensors "features", "labels", "batches" (rows of sample numbers),
-/// "domains", "pixels" and "local_features" where there are any, "losses", "terms" where the loss has several, "start.*" and "final.*".
+/// "domains", "pixels" and "local_features" where there are any, "losses", "terms" where the loss has several,
+/// "start.*" and "final.*".
 struct RecordedSteps {
   explicit RecordedSteps(const std::string& name) {
     const std::string file = std::string(ATTUNE_TEST_DATA) + "/" + name + ".safetensors";
