@@ -39,6 +39,8 @@ std::shared_ptr<const ClipModel> open_measured(const BenchOptions& options) {
   return std::make_shared<const ClipModel>(random_model(vit_b16_config(), options.common.seed, load));
 }
 
+constexpr const char* kNoBf16 = "this processor has no bf16 instructions";
+
 void print_machine(const BenchOptions& options, const PeakSpeed& peak) {
   const std::string name = options.model.empty() ? "ViT-B/16 with random weights" : options.model;
   if (options.common.json) {
@@ -49,25 +51,30 @@ void print_machine(const BenchOptions& options, const PeakSpeed& peak) {
                 {"device", options.common.device},
                 {"model", name},
                 {"classes", options.question.classes}});
-    print_json({{"part", "peak"}, {"name", "fp32"}, {"gflop_per_second", 1e-9 * peak.fp32}, {"rounds", peak.rounds}});
-    Json bf16 = {{"part", "peak"}, {"name", "bf16"}};
+    const auto measured = [](const char* name, const PeakSpeed::Measured& speed) {
+      print_json(
+          {{"part", "peak"}, {"name", name}, {"gflop_per_second", 1e-9 * speed.operations}, {"rounds", speed.rounds}});
+    };
+    measured("fp32", peak.fp32);
     if (peak.bf16) {
-      bf16["gflop_per_second"] = 1e-9 * *peak.bf16;
+      measured("bf16", *peak.bf16);
     } else {
-      bf16["skipped"] = "this processor has no bf16 instructions";
+      print_json({{"part", "peak"}, {"name", "bf16"}, {"skipped", kNoBf16}});
     }
-    print_json(bf16);
     return;
   }
   fmt::print("{}, {} threads, {}; {}\n\n", processor_name(), at::get_num_threads(), peak.instructions, name);
   fmt::print("{:<14} {:<22} {:>10} {:>16} {:>9} {:>8} {:>7}\n", "part", "", "ms", "speed", "GFLOP/s", "of peak",
              "rounds");
-  fmt::print("{:<14} {:<22} {:>10} {:>16} {:>9.1f} {:>8} {:>7}\n", "peak", "fp32, in registers", "", "",
-             1e-9 * peak.fp32, "", peak.rounds);
+  const auto measured = [](const char* name, const PeakSpeed::Measured& speed) {
+    fmt::print("{:<14} {:<22} {:>10} {:>16} {:>9.1f} {:>8} {:>7}\n", "peak", name, "", "", 1e-9 * speed.operations, "",
+               speed.rounds);
+  };
+  measured("fp32, in registers", peak.fp32);
   if (peak.bf16) {
-    fmt::print("{:<14} {:<22} {:>10} {:>16} {:>9.1f}\n", "peak", "bf16, in registers", "", "", 1e-9 * *peak.bf16);
+    measured("bf16, in registers", *peak.bf16);
   } else {
-    fmt::print("{:<14} {:<22} this processor has no bf16 instructions\n", "peak", "bf16");
+    fmt::print("{:<14} {:<22} {}\n", "peak", "bf16", kNoBf16);
   }
 }
 
@@ -118,7 +125,8 @@ void run_bench(const BenchOptions& given) {
   print_machine(options, peak);
   const auto model = open_measured(options);
   const double loaded = resident_megabytes();
-  measure_speed(model, options.question, [&](const SpeedFigure& figure) { print_figure(options, figure, peak.fp32); });
+  measure_speed(model, options.question,
+                [&](const SpeedFigure& figure) { print_figure(options, figure, peak.fp32.operations); });
   print_memory(options, loaded);
 }
 

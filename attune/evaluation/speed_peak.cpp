@@ -81,7 +81,7 @@ struct Kernel {
 
 /// The fastest piece of each thread, added up: no thread waits for another, which on a busy machine may stand in a
 /// queue.
-double measure(const Kernel& kernel, double seconds, int& rounds) {
+PeakSpeed::Measured measure(const Kernel& kernel, double seconds) {
   constexpr std::int64_t kRounds = std::int64_t{1} << 18;  // half a millisecond, so that some pieces run undisturbed
   const std::int64_t threads = parallel_width();
   std::vector<double> best(static_cast<std::size_t>(threads), 0.0);
@@ -98,8 +98,7 @@ double measure(const Kernel& kernel, double seconds, int& rounds) {
       best[index] = std::max(best[index], kernel.operations * static_cast<double>(kRounds) / time.count());
     }
   });
-  rounds = *std::min_element(pieces.begin(), pieces.end());
-  return std::accumulate(best.begin(), best.end(), 0.0);
+  return {std::accumulate(best.begin(), best.end(), 0.0), *std::min_element(pieces.begin(), pieces.end())};
 }
 
 }  // namespace
@@ -118,10 +117,10 @@ PeakSpeed measure_peak(double seconds) {
     peak.instructions = "AVX2";
   }
   if (__builtin_cpu_supports("avx512bf16")) {
-    peak.bf16 = measure({bf16_loop, 32 * 2 * kSums}, seconds, peak.rounds);
+    peak.bf16 = measure({bf16_loop, 32 * 2 * kSums}, seconds);
   }
 #endif
-  peak.fp32 = measure(kernel, seconds, peak.rounds);
+  peak.fp32 = measure(kernel, seconds);
   return peak;
 }
 
