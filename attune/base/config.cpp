@@ -241,6 +241,14 @@ std::int64_t Config::integer(std::string_view key) const {
   throw UsageError(fmt::format("configuration: expected an integer for {}, found {}", key, shown(found)));
 }
 
+std::int64_t Config::integer(std::string_view key, std::int64_t least, std::int64_t most) const {
+  const std::int64_t value = integer(key);
+  if (value < least || value > most) {
+    throw UsageError(fmt::format("{}: expected {} to {}, found {}", key, least, most, value));
+  }
+  return value;
+}
+
 double Config::number(std::string_view key) const {
   const Json& found = value(key);
   if (found.is_number()) return found.get<double>();

@@ -41,6 +41,8 @@ class Config {
   bool given(std::string_view key) const;
   std::string text(std::string_view key) const;
   std::int64_t integer(std::string_view key) const;
+  /// The same; throws UsageError that names the key unless it is `least` to `most`.
+  std::int64_t integer(std::string_view key, std::int64_t least, std::int64_t most) const;
   double number(std::string_view key) const;
   bool flag(std::string_view key) const;
   const Json& value(std::string_view key) const;

@@ -17,6 +17,7 @@
 #include "attune/images/decode.h"
 #include "attune/images/encode.h"
 #include "attune/tensors/device.h"
+#include "attune/training/run_files.h"
 #include "attune/training/run_settings.h"
 
 namespace attune {
@@ -238,11 +239,7 @@ void train_detection(const DetectionTraining& options) {
   search.resume = options.resume;
   search.options = load_options(options.common);
   search.version = version();
-  const fs::path checkpoint = search.folder / "checkpoints" / "last.safetensors";
-  if (!options.resume && fs::exists(checkpoint)) {
-    throw UsageError(
-        fmt::format("--out: {} already holds a run; continue it with --resume, or name another folder", options.out));
-  }
+  refuse_a_used_folder(search.folder, options.resume);
   search.data = divide_boxes(open_boxes(options.data), search.seed);
   const auto shots = search.config.integer("shots");
   if (shots < 0) throw UsageError(fmt::format("shots: expected at least 0, found {}", shots));

@@ -10,6 +10,7 @@
 #include "attune/evaluation/evaluate.h"
 #include "attune/evaluation/report.h"
 #include "attune/methods/registry.h"
+#include "attune/training/run_files.h"
 #include "attune/training/run_settings.h"
 
 namespace attune {
@@ -49,14 +50,6 @@ RunData run_data(const TrainOptions& options, const Dataset& dataset, const RunS
   return data;
 }
 
-void refuse_a_used_folder(const TrainOptions& options) {
-  const std::filesystem::path checkpoint = std::filesystem::path(options.out) / "checkpoints" / "last.safetensors";
-  if (!options.resume && std::filesystem::exists(checkpoint)) {
-    throw UsageError(
-        fmt::format("--out: {} already holds a run; continue it with --resume, or name another folder", options.out));
-  }
-}
-
 /// What is learned: of the data all but the tested pictures.
 LearningTask learning_task(const TrainOptions& options, const Config& config, const RunData& data, Progress* progress) {
   LearningTask task;
@@ -69,10 +62,7 @@ LearningTask learning_task(const TrainOptions& options, const Config& config, co
   task.seed = options.common.seed;
   task.resume = options.resume;
   task.inputs = input_options(options.common, options.pictures, progress);
-  if (options.dry_run) {  // no picture is read, so nothing is kept
-    task.inputs.skip_broken = false;
-    task.inputs.cache.clear();
-  }
+  if (options.dry_run) task.inputs.skip_broken = false;  // to find them is work, which leaves features in the cache
   task.init = options.init;
   task.order = options.order;
   task.progress = progress;
@@ -106,7 +96,7 @@ void run_train(const TrainOptions& options) {
   prepare(common);
   const Config config = config_of(options);
   const RunSettings settings(config);
-  refuse_a_used_folder(options);
+  refuse_a_used_folder(options.out, options.resume);
 
   const Dataset dataset = open_dataset(options.data);
   const auto model = open_model(common, options.model);

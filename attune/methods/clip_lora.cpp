@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <utility>
 
 #include <fmt/format.h>
@@ -17,22 +16,20 @@ namespace attune {
 namespace {
 
 constexpr double kLastRate = 1e-6;
+constexpr std::int64_t kHighestRank = 1024;
 constexpr std::int64_t kStepsAShot = 500;
 
 struct LoraSettings {
-  std::int64_t rank, batch_size, iterations;
-  double alpha, dropout, rate, weight_decay;
+  std::int64_t rank, iterations;
+  double alpha, dropout;
   bool text, image;
   std::string projections, words;
 
   explicit LoraSettings(const Config& config)
-      : rank(config.integer("lora.rank")),
-        batch_size(config.integer("batch_size")),
+      : rank(config.integer("lora.rank", 1, kHighestRank)),
         iterations(config.integer("iterations")),
         alpha(config.number("lora.alpha")),
         dropout(config.number("lora.dropout")),
-        rate(config.number("optim.lr")),
-        weight_decay(config.number("optim.weight_decay")),
         text(config.text("lora.towers") != "image"),
         image(config.text("lora.towers") != "text"),
         projections(config.text("lora.projections")),
@@ -44,8 +41,6 @@ struct LoraSettings {
     if (projections.empty() || projections.find_first_not_of("qkvo") != std::string::npos) {
       throw UsageError(fmt::format("lora.projections: expected letters of qkvo, found \"{}\"", projections));
     }
-    if (rank < 1 || rank > 1024) throw UsageError(fmt::format("lora.rank: expected 1 to 1024, found {}", rank));
-    if (batch_size < 1) throw UsageError(fmt::format("batch_size: expected at least 1, found {}", batch_size));
     if (iterations < 0) throw UsageError(fmt::format("iterations: expected at least 0, found {}", iterations));
     if (!(dropout >= 0 && dropout < 1)) {
       throw UsageError(fmt::format("lora.dropout: expected at least 0 and below 1, found {}", dropout));
@@ -53,10 +48,19 @@ struct LoraSettings {
   }
 };
 
+/// AdamW whose rate falls along a cosine.
+OptimSettings optim_settings(const Config& config) {
+  Config own(OptimSettings::schema({{"optim.name", "adamw"}, {"optim.warmup", "none"}}));
+  for (const char* key : {"batch_size", "optim.lr", "optim.weight_decay"}) own.set(key, config.value(key), key);
+  OptimSettings settings(own);
+  settings.schedule.last = kLastRate;
+  return settings;
+}
+
 class ClipLora final : public Classifier {
  public:
   ClipLora(std::shared_ptr<const ClipModel> model, const ClassNames& classes, const Config& config, std::uint64_t seed)
-      : model_(std::move(model)), settings_(config), seed_(seed) {
+      : model_(std::move(model)), settings_(config), optim_settings_(optim_settings(config)), seed_(seed) {
     if (settings_.image && model_->config.vision.kind != VisionConfig::Kind::kViT) {
       throw UsageError(
           fmt::format("clip_lora: deltas of the image tower need a vision transformer; {} has a ResNet (set "
@@ -83,11 +87,7 @@ class ClipLora final : public Classifier {
     return cosine_logits(image_features(batch, {}), class_features_, model_->logit_scale);
   }
 
-  TensorMap state() const override {
-    TensorMap state;
-    for (const auto& [name, tensor] : learned_) state[name] = tensor.detach();
-    return state;
-  }
+  TensorMap state() const override { return detached(learned_); }
   void load_state(const TensorMap& state) override {
     copy_state(state, this->state(), "clip_lora");
     class_features_.reset();
@@ -95,20 +95,17 @@ class ClipLora final : public Classifier {
 
   Stages stages(const TrainingData& data) override;
 
-  /// The answers [B, C] of a training step, under its own dropout.
-  Tensor training_logits(const Batch& batch, std::int64_t step) const {
-    const Dropout dropout{settings_.dropout, static_cast<std::uint64_t>(step)};
-    return cosine_logits(image_features(batch, dropout), class_features(dropout), model_->logit_scale);
-  }
-  void forget_classes() { class_features_.reset(); }
-  const TensorMap& learned() const { return learned_; }
-  const LoraSettings& settings() const { return settings_; }
-
  private:
   struct Dropout {
     double rate = 0;
     std::uint64_t step = 0;
   };
+
+  /// The answers [B, C] of a training step, under its own dropout.
+  Tensor training_logits(const Batch& batch, std::int64_t step) const {
+    const Dropout dropout{settings_.dropout, static_cast<std::uint64_t>(step)};
+    return cosine_logits(image_features(batch, dropout), class_features(dropout), model_->logit_scale);
+  }
 
   /// down as PyTorch starts a linear layer, up at zero: the model starts as it is.
   void start(const std::string& tower, std::int64_t layers, std::int64_t width) {
@@ -156,6 +153,7 @@ class ClipLora final : public Classifier {
 
   std::shared_ptr<const ClipModel> model_;
   LoraSettings settings_;
+  OptimSettings optim_settings_;
   std::uint64_t seed_;
   TensorMap learned_;
   Tensor words_;  // [M, width]
@@ -163,69 +161,23 @@ class ClipLora final : public Classifier {
   Tensor class_features_;  // [C, d], of the current deltas; undefined after they changed
 };
 
-/// AdamW whose rate follows a cosine over the steps, not the epochs.
-class LoraStage final : public Stage {
- public:
-  LoraStage(ClipLora& learner, std::int64_t samples, std::int64_t iterations) : learner_(learner) {
-    const LoraSettings& settings = learner.settings();
-    const std::int64_t steps = std::max<std::int64_t>(1, samples / settings.batch_size);
-    epochs_ = std::max<std::int64_t>(1, (iterations + steps - 1) / steps);
-    planned_ = epochs_ * steps;
-    ParameterGroup group;
-    for (const auto& [name, tensor] : learner.learned()) group.parameters.push_back({name, tensor});
-    group.weight_decay = settings.weight_decay;
-    optimiser_ = make_adam({group}, {});
-  }
-
-  std::string name() const override { return "clip_lora"; }
-  int epochs() const override { return static_cast<int>(epochs_); }
-  std::int64_t batch_size() const override { return learner_.settings().batch_size; }
-  void begin_epoch(int) override {}
-  double learning_rate() const override {
-    const double done = static_cast<double>(steps_) / static_cast<double>(planned_);
-    return kLastRate + (learner_.settings().rate - kLastRate) * 0.5 * (1 + std::cos(std::numbers::pi * done));
-  }
-
-  Losses step(BatchSource& batches) override {
-    const Batch batch = batches.next();
-    const Objective objective = cross_entropy(learner_.training_logits(batch, steps_), batch.labels);
-    optimiser_->zero_gradients();
-    objective.loss.backward();
-    check_finite(optimiser_->groups(), steps_);
-    optimiser_->step(learning_rate());
-    ++steps_;
-    learner_.forget_classes();
-    const Tensor answers = objective.logits.detach().argmax(1).to(at::kCPU);
-    return {{"loss", objective.loss.item<double>()},
-            {"accuracy", answers.eq(batch.labels).to(at::kDouble).mean().item<double>()}};
-  }
-
-  TensorMap state() const override {
-    TensorMap state = optimiser_->state();
-    state["steps"] = at::scalar_tensor(steps_, at::kLong);
-    return state;
-  }
-  void load_state(const TensorMap& state) override {
-    const auto steps = state.find("steps");
-    if (steps == state.end()) throw Error("checkpoint: expected a tensor \"steps\" of clip_lora, found none");
-    steps_ = steps->second.item<std::int64_t>();
-    TensorMap rest = state;
-    rest.erase("steps");
-    optimiser_->load_state(rest);
-  }
-
- private:
-  ClipLora& learner_;
-  std::int64_t epochs_ = 1, planned_ = 1, steps_ = 0;
-  std::unique_ptr<Optimiser> optimiser_;
-};
-
 Stages ClipLora::stages(const TrainingData& data) {
   const auto classes = std::max<std::int64_t>(1, prompts_.end.size(0));
   const std::int64_t shots = std::max<std::int64_t>(1, (data.samples + classes / 2) / classes);
+  const std::int64_t iterations = settings_.iterations > 0 ? settings_.iterations : kStepsAShot * shots;
+  const std::int64_t steps = std::max<std::int64_t>(1, data.samples / optim_settings_.batch_size);
+  OptimSettings settings = optim_settings_;
+  settings.schedule.epochs = static_cast<int>(std::max<std::int64_t>(1, (iterations + steps - 1) / steps));
+  DescentWork work{"clip_lora",
+                   settings,
+                   {{parameters_of(learned_)}},
+                   [this](const Batch& batch, std::int64_t step) {
+                     return cross_entropy(training_logits(batch, step), batch.labels);
+                   },
+                   [this] { class_features_.reset(); }};
+  work.steps_an_epoch = steps;
   Stages stages;
-  stages.push_back(std::make_unique<LoraStage>(*this, data.samples,
-                                               settings_.iterations > 0 ? settings_.iterations : kStepsAShot * shots));
+  stages.push_back(make_descent_stage(std::move(work)));
   return stages;
 }
 

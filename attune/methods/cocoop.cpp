@@ -42,21 +42,15 @@ class CoCoOp final : public Classifier, public GeneratesPrompts {
   }
   TensorMap generator_state() const override { return state(); }
 
-  TensorMap state() const override {
-    TensorMap state;
-    for (const auto& [name, tensor] : learned()) state[name] = tensor.detach();
-    return state;
-  }
+  TensorMap state() const override { return detached(learned()); }
   void load_state(const TensorMap& state) override { copy_state(state, this->state(), "cocoop"); }
 
   std::vector<std::unique_ptr<Stage>> stages(const TrainingData&) override {
-    ParameterGroup group;
-    for (const auto& [name, tensor] : learned()) group.parameters.push_back({name, tensor});
     std::vector<std::unique_ptr<Stage>> stages;
     const auto objective = [this](const Batch& batch, std::int64_t) {
       return cross_entropy(training_logits(batch), batch.labels);
     };
-    stages.push_back(make_descent_stage({"cocoop", optim_settings_, {group}, objective}));
+    stages.push_back(make_descent_stage({"cocoop", optim_settings_, {{parameters_of(learned())}}, objective}));
     return stages;
   }
 

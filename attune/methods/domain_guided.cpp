@@ -22,6 +22,7 @@ namespace {
 constexpr std::int64_t kHidden = 32;  // of the small networks on domain features
 /// Pictures whose prompts and classes prediction holds at once.
 constexpr std::int64_t kPicturesAtOnce = 16;
+constexpr std::int64_t kMost = 1000;  // tokens, blocks and ranks
 constexpr double kDeviation = 0.02;
 constexpr const char* kDomainHash = "domain.hash";
 
@@ -48,8 +49,8 @@ struct GuidedSettings {
 
   GuidedSettings(Kind which, const Config& config)
       : kind(which),
-        tokens(positive(config, "tokens")),
-        depth(positive(config, "depth")),
+        tokens(config.integer("tokens", 1, kMost)),
+        depth(config.integer("depth", 1, kMost)),
         words(config.text("context.init")),
         train_noise(config.flag("noise.train")),
         test_noise(test_noise_named(config.text("noise.test"))) {
@@ -60,17 +61,10 @@ struct GuidedSettings {
     }
     concatenates = input == "concat";
     if (kind == Kind::kDplq) return;
-    lora_rank = positive(config, "lora.rank");
-    lora_depth = positive(config, "lora.depth");
+    lora_rank = config.integer("lora.rank", 1, kMost);
+    lora_depth = config.integer("lora.depth", 1, kMost);
     lora_alpha = config.number("lora.alpha");
     relates = config.flag("lora.relation");
-  }
-
- private:
-  static std::int64_t positive(const Config& config, const char* key) {
-    const std::int64_t value = config.integer(key);
-    if (value < 1 || value > 1000) throw UsageError(fmt::format("{}: expected 1 to 1000, found {}", key, value));
-    return value;
   }
 };
 
@@ -364,8 +358,7 @@ Tensor DomainGuided::logits(const Batch& batch) {
 }
 
 TensorMap DomainGuided::state() const {
-  TensorMap state;
-  for (const auto& [name, tensor] : learned_) state[name] = tensor.detach();
+  TensorMap state = detached(learned_);
   if (domain_ != nullptr) {
     const std::string hash = sha256(domain_->key());
     Tensor bytes = at::empty({static_cast<std::int64_t>(hash.size())}, at::kByte);
@@ -387,13 +380,11 @@ void DomainGuided::check_domain(const TensorMap& state) const {
 }
 
 Stages DomainGuided::stages(const TrainingData&) {
-  ParameterGroup group;
-  for (const auto& [name, tensor] : learned_) group.parameters.push_back({name, tensor});
   Stages stages;
-  stages.push_back(
-      make_descent_stage({method_, optim_settings_, {group}, [this](const Batch& batch, std::int64_t step) {
-                            return objective(batch, step);
-                          }}));
+  stages.push_back(make_descent_stage(
+      {method_, optim_settings_, {{parameters_of(learned_)}}, [this](const Batch& batch, std::int64_t step) {
+         return objective(batch, step);
+       }}));
   return stages;
 }
 

@@ -27,8 +27,8 @@ struct DplSettings {
   DomainContext context;
 
   explicit DplSettings(const Config& config)
-      : tokens(bounded(config, "dpl.tokens", kMostTokens)),
-        width(bounded(config, "dpl.width", kMostWidth)),
+      : tokens(config.integer("dpl.tokens", 1, kMostTokens)),
+        width(config.integer("dpl.width", 1, kMostWidth)),
         dropout(config.number("dpl.dropout")),
         joint_columns(config.flag("dpl.joint_columns")),
         context(context_named(config.text("dpl.context"))) {
@@ -37,11 +37,6 @@ struct DplSettings {
     }
   }
 
-  static std::int64_t bounded(const Config& config, const char* key, std::int64_t most) {
-    const std::int64_t value = config.integer(key);
-    if (value < 1 || value > most) throw UsageError(fmt::format("{}: expected 1 to {}, found {}", key, most, value));
-    return value;
-  }
   static DomainContext context_named(const std::string& name) {
     if (name == "image") return DomainContext::kImage;
     if (name == "batch") return DomainContext::kBatch;
@@ -92,8 +87,7 @@ class Dpl final : public Classifier, public GeneratesPrompts {
   TensorMap generator_state() const override { return learned(); }
 
   TensorMap state() const override {
-    TensorMap state;
-    for (const auto& [name, tensor] : learned()) state[name] = tensor.detach();
+    TensorMap state = detached(learned());
     if (training_context_.defined()) state["training_context"] = training_context_;
     return state;
   }
@@ -222,10 +216,11 @@ Tensor Dpl::logits(const Batch& batch) {
 }
 
 Stages Dpl::stages(const TrainingData& data) {
-  ParameterGroup group;
-  for (const auto& [name, tensor] : learned()) group.parameters.push_back({name, tensor});
   DescentWork work{
-      "dpl", optim_settings_, {group}, [this, seed = data.seed](const Batch& batch, std::int64_t step) {
+      "dpl",
+      optim_settings_,
+      {{parameters_of(learned())}},
+      [this, seed = data.seed](const Batch& batch, std::int64_t step) {
         KeyedRandom random(seed, "dpl.dropout", static_cast<std::uint64_t>(step));
         return objective(
             batch,

@@ -42,7 +42,7 @@ class Path {
       : name_(std::move(name)),
         labels_(words(model, config, ("context." + name_).c_str())),
         prompts_(make_prompts(model, classes)),
-        generator_(make_generator(model, config.integer("dpspg.hidden"), seed)) {}
+        generator_(make_generator(model, config.integer("dpspg.hidden", 1, kMostHidden), seed)) {}
 
   const std::string& name() const { return name_; }
   DomainPrompts& labels() { return labels_; }
@@ -63,7 +63,7 @@ class Path {
 
   TensorMap state() const {
     TensorMap state;
-    for (const auto& [name, tensor] : generator_.parameters()) state["generator." + name] = tensor.detach();
+    add_state(state, "generator.", detached(generator_.parameters()));
     add_state(state, "labels.", labels_.state());
     return state;
   }
@@ -73,9 +73,6 @@ class Path {
     return {model, classes, labels_.start().size(0), false, NamePosition::kEnd};
   }
   PromptEncoder make_generator(const ClipModel& model, std::int64_t hidden, std::uint64_t seed) const {
-    if (hidden < 1 || hidden > kMostHidden) {
-      throw UsageError(fmt::format("dpspg.hidden: expected 1 to {}, found {}", kMostHidden, hidden));
-    }
     KeyedRandom random(seed, "dpspg." + name_);
     const Tensor& start = labels_.start();
     return {model.config.joint_width, hidden, start.size(0), start.size(1), random, start.device()};

@@ -40,6 +40,12 @@ void expect_trained_classes(const std::string& method, const std::vector<std::st
                   method, *differ.second, *differ.first));
 }
 
+TensorMap detached(const TensorMap& tensors) {
+  TensorMap state;
+  for (const auto& [name, tensor] : tensors) state[name] = tensor.detach();
+  return state;
+}
+
 void add_state(TensorMap& all, const std::string& prefix, const TensorMap& part) {
   for (const auto& [name, tensor] : part) all[prefix + name] = tensor;
 }

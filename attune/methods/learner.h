@@ -123,6 +123,9 @@ void copy_state(const TensorMap& from, const TensorMap& to, const std::string& w
 void expect_trained_classes(const std::string& method, const std::vector<std::string>& trained,
                             const ClassNames& found);
 
+/// The tensors without their graphs, sharing memory: what a learner's state is of the tensors that it learns.
+TensorMap detached(const TensorMap& tensors);
+
 /// Puts `part` into `all`, every name behind `prefix`; and takes it out again, without the prefix.
 void add_state(TensorMap& all, const std::string& prefix, const TensorMap& part);
 TensorMap part_of_state(const TensorMap& all, const std::string& prefix);

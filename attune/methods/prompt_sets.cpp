@@ -46,7 +46,7 @@ struct PromptSetSettings {
   TransportSettings transport;
 
   explicit PromptSetSettings(const Config& config)
-      : prompts(config.integer("prompts")),
+      : prompts(config.integer("prompts", 1, kMostPrompts)),
         global_share(weight_of(config, "answer.global")),
         local_share(weight_of(config, "answer.local")),
         global_loss(weight_of(config, "loss.global")),
@@ -55,9 +55,6 @@ struct PromptSetSettings {
         text_form(text_loss_named(config.text("text.loss"))),
         descriptions(config.text("descriptions")),
         description_form(config.text("descriptions.form")) {
-    if (prompts < 1 || prompts > kMostPrompts) {
-      throw UsageError(fmt::format("prompts: expected 1 to {}, found {}", kMostPrompts, prompts));
-    }
     if (global_share + local_share == 0 || global_loss + local_loss == 0) {
       throw UsageError("answer.global, answer.local, loss.global, loss.local: expected one of each pair above 0");
     }

@@ -28,20 +28,12 @@ Tensor PromptedTowers::logits(const Batch& batch) {
 }
 
 TensorMap PromptedTowers::state() const {
-  TensorMap state;
-  for (const auto& [name, tensor] : prompts_.learned()) state[name] = tensor.detach();
-  return state;
+  return detached(prompts_.learned());
 }
 
 void PromptedTowers::load_state(const TensorMap& state) {
   copy_state(state, this->state(), method_);
   forget_classes();
-}
-
-std::vector<Parameter> PromptedTowers::parameters() const {
-  std::vector<Parameter> parameters;
-  for (const auto& [name, tensor] : prompts_.learned()) parameters.push_back({name, tensor});
-  return parameters;
 }
 
 Objective PromptedTowers::objective(const Batch& batch) const {
@@ -53,7 +45,7 @@ Stages PromptedTowers::stages(const TrainingData&) {
   Stages stages;
   stages.push_back(make_descent_stage({method_,
                                        optim_settings_,
-                                       {{parameters()}},
+                                       {{parameters_of(prompts_.learned())}},
                                        [this](const Batch& batch, std::int64_t) { return objective(batch); },
                                        [this] { forget_classes(); }}));
   return stages;

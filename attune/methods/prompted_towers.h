@@ -29,7 +29,6 @@ class PromptedTowers : public Classifier {
   virtual Objective objective(const Batch& batch) const;
   /// [B, d], raw, under the learned tokens.
   Tensor image_features(const Batch& batch) const;
-  std::vector<Parameter> parameters() const;
   void forget_classes() { class_features_.reset(); }
 
   const ClipModel& model() const { return *model_; }

@@ -43,8 +43,11 @@ QuaternionLinear QuaternionLinear::start(std::int64_t in, std::int64_t out, Keye
 }
 
 Tensor QuaternionLinear::matrix() const {
-  return at::cat(
-      {at::cat({r, i, j, k}, 1), at::cat({-i, r, k, -j}, 1), at::cat({-j, -k, r, i}, 1), at::cat({-k, j, -i, r}, 1)});
+  return at::cat({at::cat({r, i, j, k}, 1), at::cat({-i, r, k, -j}, 1), second_half()});
+}
+
+Tensor QuaternionLinear::second_half() const {
+  return at::cat({at::cat({-j, -k, r, i}, 1), at::cat({-k, j, -i, r}, 1)});
 }
 
 Tensor QuaternionLinear::operator()(const Tensor& input) const {
@@ -52,8 +55,7 @@ Tensor QuaternionLinear::operator()(const Tensor& input) const {
 }
 
 Tensor QuaternionLinear::of_second_half(const Tensor& half) const {
-  const Tensor rows = at::cat({at::cat({-j, -k, r, i}, 1), at::cat({-k, j, -i, r}, 1)});
-  return at::matmul(half, rows) + bias;
+  return at::matmul(half, second_half()) + bias;
 }
 
 void QuaternionLinear::add_to(TensorMap& tensors, const std::string& prefix) const {

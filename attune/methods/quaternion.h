@@ -22,6 +22,9 @@ struct QuaternionLinear {
   /// The same for inputs whose first half is zero, of which the second half [..., in / 2] is given.
   Tensor of_second_half(const Tensor& half) const;
 
+  /// The second half of the matrix's rows [in / 2, out].
+  Tensor second_half() const;
+
   /// The five tensors as "<prefix>.r" and so on.
   void add_to(TensorMap& tensors, const std::string& prefix) const;
   static QuaternionLinear from(const TensorMap& tensors, const std::string& prefix);

@@ -13,14 +13,6 @@ namespace {
 
 constexpr std::int64_t kMostTokens = 1000;
 
-std::int64_t bounded(const Config& config, const char* key, std::int64_t least) {
-  const std::int64_t value = config.integer(key);
-  if (value < least || value > kMostTokens) {
-    throw UsageError(fmt::format("{}: expected {} to {}, found {}", key, least, kMostTokens, value));
-  }
-  return value;
-}
-
 Place place_named(const std::string& name) {
   if (name == "end") return Place::kAtEnd;
   if (name == "after_class") return Place::kAfterClass;
@@ -44,10 +36,10 @@ Schema TowerPromptSettings::schema(const TowerPromptSettings& defaults) {
 
 TowerPromptSettings::TowerPromptSettings(const Config& config, const TowerPromptSettings& defaults)
     : TowerPromptSettings(defaults) {
-  text_tokens = bounded(config, "text.tokens", 0);
-  text_depth = bounded(config, "text.depth", 1);
-  vision_tokens = bounded(config, "vision.tokens", 0);
-  vision_depth = bounded(config, "vision.depth", 1);
+  text_tokens = config.integer("text.tokens", 0, kMostTokens);
+  text_depth = config.integer("text.depth", 1, kMostTokens);
+  vision_tokens = config.integer("vision.tokens", 0, kMostTokens);
+  vision_depth = config.integer("vision.depth", 1, kMostTokens);
   place = place_named(config.text("vision.place"));
   words = config.text("context.init");
   deviation = config.number("context.deviation");

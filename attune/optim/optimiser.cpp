@@ -175,6 +175,12 @@ class Adam final : public Optimiser {
 
 }  // namespace
 
+std::vector<Parameter> parameters_of(const TensorMap& tensors) {
+  std::vector<Parameter> parameters;
+  for (const auto& [name, tensor] : tensors) parameters.push_back({name, tensor});
+  return parameters;
+}
+
 void Optimiser::zero_gradients() {
   for (const ParameterGroup& group : groups_) {
     for (const Parameter& parameter : group.parameters) Tensor(parameter.value).mutable_grad() = Tensor();
@@ -248,7 +254,7 @@ double Schedule::at(int epoch) const {
     return base * epoch / warm;
   }
   if (kind == Kind::kConstant) return base;
-  return base * (1.0 + std::cos(M_PI * (epoch - warm) / epochs)) / 2.0;
+  return last + (base - last) * (1.0 + std::cos(M_PI * (epoch - warm) / epochs)) / 2.0;
 }
 
 }  // namespace attune

@@ -14,6 +14,9 @@ struct Parameter {
   Tensor value;  // a leaf that requires a gradient
 };
 
+/// Tensors as parameters, in the order of their names.
+std::vector<Parameter> parameters_of(const TensorMap& tensors);
+
 /// Parameters that share settings.
 struct ParameterGroup {
   std::vector<Parameter> parameters;
@@ -68,6 +71,7 @@ struct Schedule {
   double warmup_rate = 1e-5;
   int warmup_epochs = 1;
   int epochs = 50;
+  double last = 0.0;  // where the cosine ends
 
   double at(int epoch) const;
 };

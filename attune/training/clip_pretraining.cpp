@@ -1,6 +1,5 @@
 #include "attune/training/clip_pretraining.h"
 
-#include <chrono>
 #include <cmath>
 #include <optional>
 
@@ -67,14 +66,14 @@ class Pretraining {
     position_ = run_.begin(recipe_, resume, saved_);
     if (!saved_.empty()) model_.load_state(saved_);
     log_.emplace(run_.folder() / "metrics.jsonl", position_.log_bytes);
-    begun_ = now() - position_.seconds;
+    clock_ = WorkClock(position_.seconds);
     saved_at_ = position_.seconds;
   }
 
   bool run_stage(const PretrainStage& stage) {
     begin_stage(stage);
     std::int64_t rated_samples = position_.samples;
-    double rated_at = seconds();
+    double rated_at = clock_.seconds();
     while (position_.step < stage.steps()) {
       if (stop_requested()) {
         checkpoint();
@@ -86,20 +85,20 @@ class Pretraining {
       ++position_.draws;
       position_.samples += stage.batch;
       if (position_.step % kReportEvery == 0 || position_.step == stage.steps()) {
-        const double rate = static_cast<double>(position_.samples - rated_samples) / (seconds() - rated_at);
+        const double rate = static_cast<double>(position_.samples - rated_samples) / (clock_.seconds() - rated_at);
         report(stage, forward, position_.loss_sum / static_cast<double>(position_.summed), rate);
         position_.loss_sum = 0.0;
         position_.summed = 0;
         rated_samples = position_.samples;
-        rated_at = seconds();
+        rated_at = clock_.seconds();
       }
       if (progress_ != nullptr) progress_->update(position_.samples, total_, note_);
       if (evaluation_due(stage)) {
         evaluate(stage);
         rated_samples = position_.samples;
-        rated_at = seconds();
+        rated_at = clock_.seconds();
       }
-      if (seconds() - saved_at_ > 60.0 * recipe_.number("checkpoint.minutes")) checkpoint();
+      if (clock_.seconds() - saved_at_ > 60.0 * recipe_.number("checkpoint.minutes")) checkpoint();
     }
     return true;
   }
@@ -171,7 +170,7 @@ class Pretraining {
     Json line = {{"stage", stage.name},
                  {"step", position_.step},
                  {"samples", position_.samples},
-                 {"seconds", seconds()},
+                 {"seconds", clock_.seconds()},
                  {"loss", loss},
                  {"learning_rate", stage.rate(position_.step - 1)},
                  {"samples_per_second", rate},
@@ -232,16 +231,11 @@ class Pretraining {
   }
 
   void checkpoint() {
-    position_.seconds = seconds();
+    position_.seconds = clock_.seconds();
     position_.log_bytes = log_->flush();
     run_.save_checkpoint(position_, model_.state(), optimiser_.get());
-    saved_at_ = seconds();
+    saved_at_ = clock_.seconds();
   }
-
-  static double now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-  }
-  double seconds() const { return now() - begun_; }
 
   const Config& recipe_;
   Progress* progress_;
@@ -259,7 +253,8 @@ class Pretraining {
   std::string note_;
   std::int64_t total_ = 0, pass_ = -1;
   std::vector<std::int64_t> order_;
-  double begun_ = 0.0, saved_at_ = 0.0;
+  WorkClock clock_;
+  double saved_at_ = 0.0;
 };
 
 }  // namespace

@@ -39,9 +39,8 @@ Inputs::~Inputs() = default;
 Inputs::Inputs(std::shared_ptr<const ClipModel> model, const Dataset& dataset, std::vector<Sample> samples,
                const InputOptions& options)
     : model_(std::move(model)), samples_(std::move(samples)), options_(options) {
-  image_ = {options_.cache.empty() ? std::string() : model_->feature_key(), model_->preprocess,
-            model_->config.joint_width, model_->device,
-            [tower = model_->image](const Tensor& pixels) { return tower->encode(pixels).global; }};
+  image_ = {[model = model_] { return model->feature_key(); }, model_->preprocess, model_->config.joint_width,
+            model_->device, [tower = model_->image](const Tensor& pixels) { return tower->encode(pixels).global; }};
   place_.root = dataset.root;
   if (dataset.domains.size() > 1 || (dataset.domains.size() == 1 && !dataset.domains[0].empty()))
     place_.domains = dataset.domains;
@@ -99,8 +98,8 @@ void Inputs::forget(std::int64_t view) {
 }
 
 Inputs::Encoder& Inputs::domain_encoder(const std::shared_ptr<const DomainModel>& domain) {
-  if (!domain_ || domain_->key != domain->key()) {
-    domain_ = {domain->key(), domain->preprocess(), domain->width(), domain->device(),
+  if (!domain_ || domain_->key() != domain->key()) {
+    domain_ = {[domain] { return domain->key(); }, domain->preprocess(), domain->width(), domain->device(),
                [domain](const Tensor& pixels) { return domain->encode(pixels); }};
   }
   return *domain_;
@@ -112,7 +111,7 @@ Tensor Inputs::compute(const Encoder& encoder, std::int64_t view) {
   std::optional<FeatureCache> cache;
   if (!options_.cache.empty()) {
     collect_ids();
-    cache.emplace(options_.cache, encoder.key, view_key(encoder.preprocess, options_, view), encoder.width);
+    cache.emplace(options_.cache, encoder.key(), view_key(encoder.preprocess, options_, view), encoder.width);
     for (const std::size_t row : cache->get(ids_, features.data_ptr<float>()))
       missing.push_back(static_cast<std::int64_t>(row));
   } else {

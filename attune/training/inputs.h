@@ -72,7 +72,7 @@ class Inputs {
   void add_local_features(Batch& batch, const std::vector<std::int64_t>& views, bool keep);
   /// Something frozen that turns a view of a picture into one row, and the rows of the views that were asked for.
   struct Encoder {
-    std::string key;
+    std::function<std::string()> key;  // asked for with the first features: a hash of the weights reads their files
     Preprocess preprocess;
     std::int64_t width = 0;
     at::Device device = at::kCPU;

@@ -1,6 +1,5 @@
 #include "attune/training/mae_pretraining.h"
 
-#include <chrono>
 #include <cmath>
 #include <optional>
 
@@ -87,7 +86,7 @@ class Pretraining {
 
   bool run() {
     std::int64_t rated_samples = position_.samples;
-    double rated_at = seconds();
+    double rated_at = clock_.seconds();
     while (position_.step < stage_.steps()) {
       if (stop_requested()) {
         checkpoint();
@@ -95,12 +94,12 @@ class Pretraining {
       }
       step();
       if (position_.step % kReportEvery == 0 || position_.step == stage_.steps()) {
-        report(static_cast<double>(position_.samples - rated_samples) / (seconds() - rated_at));
+        report(static_cast<double>(position_.samples - rated_samples) / (clock_.seconds() - rated_at));
         rated_samples = position_.samples;
-        rated_at = seconds();
+        rated_at = clock_.seconds();
       }
       if (progress_ != nullptr) progress_->update(position_.samples, stage_.samples, note_);
-      if (seconds() - saved_at_ > 60.0 * recipe_.number("checkpoint.minutes")) checkpoint();
+      if (clock_.seconds() - saved_at_ > 60.0 * recipe_.number("checkpoint.minutes")) checkpoint();
     }
     checkpoint();
     write_model();
@@ -114,11 +113,9 @@ class Pretraining {
     position_ = run_.begin(recipe_, resume, saved);
     check_pictures(!saved.empty());
     if (!saved.empty()) model_.load_parameters(saved);
-    std::vector<Parameter> parameters;
-    for (const auto& [name, value] : model_.parameters()) parameters.push_back({name, value});
-    optimiser_ = make_pretrain_optimiser(parameters, recipe_, saved);
+    optimiser_ = make_pretrain_optimiser(parameters_of(model_.parameters()), recipe_, saved);
     log_.emplace(run_.folder() / "metrics.jsonl", position_.log_bytes);
-    begun_ = now() - position_.seconds;
+    clock_ = WorkClock(position_.seconds);
     saved_at_ = position_.seconds;
   }
 
@@ -156,7 +153,7 @@ class Pretraining {
     log_->write({{"step", position_.step},
                  {"epoch", position_.samples / pictures_.size()},
                  {"samples", position_.samples},
-                 {"seconds", seconds()},
+                 {"seconds", clock_.seconds()},
                  {"loss", loss_},
                  {"learning_rate", stage_.rate(position_.step - 1)},
                  {"samples_per_second", rate}});
@@ -185,17 +182,12 @@ class Pretraining {
   }
 
   void checkpoint() {
-    position_.seconds = seconds();
+    position_.seconds = clock_.seconds();
     position_.log_bytes = log_->flush();
     run_.save_checkpoint(position_, model_.parameters(), optimiser_.get());
     write_sheet();
-    saved_at_ = seconds();
+    saved_at_ = clock_.seconds();
   }
-
-  static double now() {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-  }
-  double seconds() const { return now() - begun_; }
 
   const Config& recipe_;
   Progress* progress_;
@@ -211,7 +203,8 @@ class Pretraining {
   std::optional<RunLog> log_;
   PretrainPosition position_;
   std::string note_;
-  double loss_ = std::nan(""), begun_ = 0.0, saved_at_ = 0.0;
+  WorkClock clock_;
+  double loss_ = std::nan(""), saved_at_ = 0.0;
 };
 
 }  // namespace

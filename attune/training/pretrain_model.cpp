@@ -14,12 +14,6 @@ constexpr double kFirstLogScale = 1.6;
 constexpr double kLargestScale = 100.0;
 constexpr const char* kLogScale = "logit_scale";
 
-std::vector<Parameter> listed(const TensorMap& tensors) {
-  std::vector<Parameter> parameters;
-  for (const auto& [name, value] : tensors) parameters.push_back({name, value});
-  return parameters;
-}
-
 }  // namespace
 
 TokenTable tokenise(const Tokenizer& tokenizer, const std::vector<std::string>& texts, std::int64_t longest) {
@@ -55,11 +49,11 @@ Tensor PretrainModel::scale() const {
 }
 
 std::vector<Parameter> PretrainModel::text_parameters() const {
-  return listed(parameters_of(text_));
+  return parameters_of(parameters_of(text_));
 }
 
 std::vector<Parameter> PretrainModel::image_parameters() const {
-  std::vector<Parameter> parameters = listed(parameters_of(image_));
+  std::vector<Parameter> parameters = parameters_of(parameters_of(image_));
   parameters.push_back({kLogScale, log_scale_});
   return parameters;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -22,6 +23,18 @@ struct PretrainPosition {
   std::uint64_t log_bytes = 0;  // length of metrics.jsonl
   double loss_sum = 0.0;        // of the steps since the last report
   std::int64_t summed = 0;      // how many they are
+};
+
+/// Counts the seconds of work of a run, those of former sittings with them.
+class WorkClock {
+ public:
+  explicit WorkClock(double before = 0.0)
+      : begun_(Clock::now() - std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(before))) {}
+  double seconds() const { return std::chrono::duration<double>(Clock::now() - begun_).count(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point begun_;
 };
 
 /// The files of a run beside its log: checkpoint.safetensors and model/.

@@ -8,9 +8,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
-#include "attune/formats/event_file.h"
-#include "attune/training/checkpoint.h"
-#include "attune/training/run_log.h"
+#include "attune/training/run_files.h"
 
 namespace attune {
 namespace {
@@ -116,20 +114,13 @@ class Run {
   Run(Classifier& classifier, const Stages& stages, Inputs& training, Inputs* validation, const TrainSettings& settings,
       const TrainRun& run)
       : classifier_(classifier),
-        training_(training),
+        training_(checked(training, validation, settings)),
         validation_(validation),
         settings_(settings),
         run_(run),
         stages_(stages),
-        checkpoint_path_(run.folder / "checkpoints" / "last.safetensors") {
-    if (training.size() == 0) throw Error("training: expected at least one training sample, found none");
-    if (settings.selection == TrainSettings::Selection::kValidation && validation == nullptr) {
-      throw UsageError("selection: validation was asked for, but the split has no validation samples");
-    }
-    position_.fingerprint = run.fingerprint;
-    if (run.resume && std::filesystem::exists(checkpoint_path_)) restore();
-    log_.emplace(run.folder / "metrics.jsonl", position_.log_bytes);
-    events_.emplace(run.folder, position_.total_steps);
+        files_(classifier, stages, run),
+        position_(files_.position()) {
     count_steps();
   }
 
@@ -145,12 +136,21 @@ class Run {
       position_.best_epoch = -1;
       position_.best_accuracy = -1.0;
     }
-    save(nullptr);
+    files_.save(nullptr);
     if (run_.progress != nullptr) run_.progress->finish();
     return TrainOutcome::kFinished;
   }
 
  private:
+  /// Before anything is written.
+  static Inputs& checked(Inputs& training, const Inputs* validation, const TrainSettings& settings) {
+    if (training.size() == 0) throw Error("training: expected at least one training sample, found none");
+    if (settings.selection == TrainSettings::Selection::kValidation && validation == nullptr) {
+      throw UsageError("selection: validation was asked for, but the split has no validation samples");
+    }
+    return training;
+  }
+
   std::int64_t steps_an_epoch(const Stage& stage) const {
     // An incomplete last batch is dropped where there is at least one full batch (Dassl's loader).
     const auto samples = static_cast<std::int64_t>(samples_of_domain(training_, stage.domain()).size());
@@ -165,10 +165,7 @@ class Run {
         throw UsageError("--order: cannot fix the batches of a method that trains domain by domain");
       }
     }
-    const auto given = static_cast<std::int64_t>(run_.order.size());
-    if (given > 0 && given < planned_steps_) {
-      throw UsageError(fmt::format("--order: expected {} batches for this run, found {}", planned_steps_, given));
-    }
+    expect_enough_batches(run_, planned_steps_);
   }
 
   /// False where a stop was asked for; the checkpoint then holds the position.
@@ -180,7 +177,7 @@ class Run {
     const std::int64_t steps = steps_an_epoch(stage);
     for (; position_.step < steps;) {
       if (stop_requested()) {
-        save(&stage);
+        files_.save(&stage);
         return false;
       }
       const auto done = static_cast<std::size_t>(position_.total_steps);
@@ -189,7 +186,7 @@ class Run {
       ++position_.step;
       ++position_.total_steps;
       log_step(stage, losses);
-      if (position_.step < steps && Clock::now() - last_save_ > run_.checkpoint_interval) save(&stage);
+      if (position_.step < steps) files_.save_if_due(stage);
     }
     if (settings_.views.kind == ViewPlan::Kind::kAugmented) training_.forget(settings_.views.view(run_.seed, epoch, 0));
     stage.end_epoch(epoch);
@@ -199,17 +196,12 @@ class Run {
   }
 
   void log_step(const Stage& stage, const Losses& losses) {
+    files_.write_step(stage, losses);
     Losses& sums = position_.sums;
-    Json line = {
-        {"kind", "step"}, {"stage", stage.name()}, {"epoch", position_.epoch}, {"step", position_.total_steps}};
     for (std::size_t i = 0; i < losses.size(); ++i) {
-      line[losses[i].first] = losses[i].second;
-      events_->add_scalar(stage.name() + "/" + losses[i].first, position_.total_steps, losses[i].second);
       if (i == sums.size()) sums.emplace_back(losses[i].first, 0.0);
       sums[i].second += losses[i].second;
     }
-    line["lr"] = stage.learning_rate();
-    log_->write(line);
     if (run_.progress != nullptr) {
       run_.progress->update(
           position_.total_steps, planned_steps_,
@@ -226,7 +218,7 @@ class Run {
     if (validation_ != nullptr && settings_.selection == TrainSettings::Selection::kValidation) {
       const double measured = stage_accuracy(stage, classifier_, *validation_);
       line["validation_acc1"] = measured;
-      events_->add_scalar(stage.name() + "/validation_acc1", position_.total_steps, measured);
+      files_.add_scalar(stage, "validation_acc1", measured);
       if (measured > position_.best_accuracy) {
         position_.best_accuracy = measured;
         position_.best_epoch = position_.epoch;
@@ -235,34 +227,10 @@ class Run {
       }
     }
     line["seconds"] = seconds;
-    log_->write(line);
+    files_.write(line);
     ++position_.epoch;
-    save(&stage);
+    files_.save(&stage);
     --position_.epoch;
-  }
-
-  void save(const Stage* stage) {
-    position_.log_bytes = log_->flush();
-    events_->flush();
-    position_.learner = classifier_.state();
-    position_.stage_state = stage == nullptr ? TensorMap{} : stage->state();
-    save_checkpoint(checkpoint_path_, position_);
-    last_save_ = Clock::now();
-  }
-
-  void restore() {
-    Checkpoint saved = load_checkpoint(checkpoint_path_);
-    if (saved.fingerprint != run_.fingerprint) {
-      throw UsageError(
-          fmt::format("--resume: {} was written by a run with another configuration, model or split; use "
-                      "the same options, or another --out",
-                      checkpoint_path_.string()));
-    }
-    position_ = std::move(saved);
-    classifier_.load_state(position_.learner);
-    if (position_.stage < static_cast<std::int64_t>(stages_.size()) && !position_.stage_state.empty()) {
-      stages_[static_cast<std::size_t>(position_.stage)]->load_state(position_.stage_state);
-    }
   }
 
   Classifier& classifier_;
@@ -271,12 +239,9 @@ class Run {
   const TrainSettings& settings_;
   const TrainRun& run_;
   const Stages& stages_;
-  std::filesystem::path checkpoint_path_;
-  Checkpoint position_;
-  std::optional<RunLog> log_;
-  std::optional<EventWriter> events_;
+  RunFiles files_;
+  Checkpoint& position_;
   std::int64_t planned_steps_ = 0;
-  Clock::time_point last_save_ = Clock::now();
 };
 
 }  // namespace

@@ -144,6 +144,21 @@ TEST(Config, ReadsAMapBelowANameThatIsAnAlias) {
   EXPECT_EQ(config.integer("context.length"), 8);
 }
 
+TEST(Config, AnIntegerOutOfItsRangeIsRefusedByItsKey) {
+  Config config({{"tokens", 4, "of a prompt"}});
+  EXPECT_EQ(config.integer("tokens", 4, 4), 4);
+  const auto refused = [&](std::int64_t least, std::int64_t most) {
+    try {
+      config.integer("tokens", least, most);
+    } catch (const UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(refused(1, 3), "tokens: expected 1 to 3, found 4");
+  EXPECT_EQ(refused(5, 9), "tokens: expected 5 to 9, found 4");
+}
+
 TEST(Config, MergesNestedAndDottedYamlAndAliases) {
   Config config(schema());
   config.merge_yaml(

@@ -11,13 +11,7 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-struct Case {
-  std::string name;
-  Method method;
-  std::vector<std::string> settings;
-};
-
-std::vector<Case> cases() {
+std::vector<RecordedCase> cases() {
   const auto with = [](std::vector<std::string> more) {
     for (const char* one : {"epochs=3", "optim.lr=0.01", "depth=2", "noise.train=false", "noise.test=none"}) {
       more.emplace_back(one);
@@ -30,22 +24,9 @@ std::vector<Case> cases() {
           {"gdpl", gdpl_method(), with({"lora.depth=2"})}};
 }
 
-RecordedSteps recorded_of(const std::string& name) {
-  RecordedSteps recorded(name);
-  recorded.data.merge(load_tensors(std::string(ATTUNE_TEST_DATA) + "/towers.safetensors"));
-  return recorded;
-}
-
-class DomainGuidedMethods : public testing::TestWithParam<Case> {
+class DomainGuidedMethods : public RecordedMethods {
  protected:
-  std::unique_ptr<Classifier> make(const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> settings = GetParam().settings;
-    settings.insert(settings.end(), more.begin(), more.end());
-    auto learner = make_small(GetParam().method, settings, recorded_.classes);
-    learner->load_state(recorded_.start);
-    return learner;
-  }
-  RecordedSteps recorded_ = recorded_of(GetParam().name);
+  DomainGuidedMethods() : RecordedMethods("towers") {}
 };
 
 TEST_P(DomainGuidedMethods, TwelveStepsFollowAnIndependentImplementationParity) {
@@ -85,7 +66,7 @@ INSTANTIATE_TEST_SUITE_P(All, DomainGuidedMethods, testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(Gdpl, TheReleasedBehaviourKeepsSingularValuesAtOne) {
-  const RecordedSteps recorded = recorded_of("gdpl");
+  const RecordedSteps recorded("gdpl", "towers");
   const auto released = make_small(gdpl_method(), {"lora.relation=false"}, recorded.classes);
   EXPECT_FALSE(released->state().contains("relation"));
   const auto intended = make_small(gdpl_method(), {}, recorded.classes);

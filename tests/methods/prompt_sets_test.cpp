@@ -14,20 +14,14 @@ using testing::ThrowsMessage;
 
 const std::string kData = ATTUNE_TEST_DATA;
 
-struct Case {
-  std::string name;
-  Method method;
-  std::vector<std::string> settings;
-};
-
-Case dual_pt_with(const std::string& loss, const std::string& weight) {
+RecordedCase dual_pt_with(const std::string& loss, const std::string& weight) {
   return {"dual_pt_" + loss,
           dual_pt_method(),
           {"prompts=3", "context.length=2", "epochs=3", "optim.lr=0.05", "text.loss=" + loss, "loss.text=" + weight,
            "descriptions=" + kData + "/descriptions.json"}};
 }
 
-std::vector<Case> cases() {
+std::vector<RecordedCase> cases() {
   return {{"plot",
            plot_method(),
            {"prompts=3", "context.length=2", "epochs=3", "optim.lr=0.05", "transport.stop_together=true"}},
@@ -37,20 +31,9 @@ std::vector<Case> cases() {
           dual_pt_with("contrast", "1")};
 }
 
-RecordedSteps recorded_of(const std::string& name) {
-  RecordedSteps recorded(name);
-  recorded.data.merge(load_tensors(kData + "/prompt_sets.safetensors"));
-  return recorded;
-}
-
-class PromptSetMethods : public testing::TestWithParam<Case> {
+class PromptSetMethods : public RecordedMethods {
  protected:
-  std::unique_ptr<Classifier> make() const {
-    auto learner = make_small(GetParam().method, GetParam().settings, recorded_.classes);
-    learner->load_state(recorded_.start);
-    return learner;
-  }
-  RecordedSteps recorded_ = recorded_of(GetParam().name);
+  PromptSetMethods() : RecordedMethods("prompt_sets") {}
 };
 
 TEST_P(PromptSetMethods, TwelveStepsFollowAnIndependentImplementationParity) {
@@ -77,7 +60,7 @@ INSTANTIATE_TEST_SUITE_P(All, PromptSetMethods, testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(PromptSets, OnePromptAndNoCellsIsCoOp) {
-  const RecordedSteps recorded = recorded_of("plot");
+  const RecordedSteps recorded("plot", "prompt_sets");
   const std::vector<std::string> common = {"context.length=2", "epochs=3", "batch_size=4"};
   std::vector<std::string> own = common;
   for (const char* one : {"prompts=1", "answer.local=0", "loss.local=0", "loss.text=0"}) own.emplace_back(one);
@@ -92,7 +75,7 @@ TEST(PromptSets, OnePromptAndNoCellsIsCoOp) {
 }
 
 TEST(PromptSets, AnAnswerDependsOnItsOwnPictureOnlyAndNoPromptStartsLikeAnother) {
-  const RecordedSteps recorded = recorded_of("plot");
+  const RecordedSteps recorded("plot", "prompt_sets");
   const auto learner = make_small(dual_pt_method(), {"context.init=a photo of a"}, recorded.classes);
   expect_independent_rows(*learner, recorded.whole());
   const Tensor contexts = learner->state().at("contexts");
@@ -101,7 +84,7 @@ TEST(PromptSets, AnAnswerDependsOnItsOwnPictureOnlyAndNoPromptStartsLikeAnother)
 }
 
 TEST(PromptSets, ThePlanOfAPicturesCellsSumsToOneAndPromptsShareItEvenly) {
-  const RecordedSteps recorded = recorded_of("plot");
+  const RecordedSteps recorded("plot", "prompt_sets");
   const auto learner = make_small(plot_method(), {"prompts=3", "context.length=2"}, recorded.classes);
   const Tensor plan = dynamic_cast<TransportsCells&>(*learner).cell_plan(recorded.whole(), 2);
   ASSERT_EQ(plan.sizes(), (std::vector<std::int64_t>{16, 9, 3}));

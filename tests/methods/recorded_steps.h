@@ -17,9 +17,11 @@ namespace attune {
 /// "domains", "pixels" and "local_features" where there are any, "losses", "terms" where the loss has several,
 /// "start.*" and "final.*".
 struct RecordedSteps {
-  explicit RecordedSteps(const std::string& name) {
+  /// `inputs`: a file with the tensors that several methods share.
+  explicit RecordedSteps(const std::string& name, const std::string& inputs = "") {
     const std::string file = std::string(ATTUNE_TEST_DATA) + "/" + name + ".safetensors";
     data = load_tensors(file);
+    if (!inputs.empty()) data.merge(load_tensors(std::string(ATTUNE_TEST_DATA) + "/" + inputs + ".safetensors"));
     const auto metadata = SafetensorsFile(file).metadata();
     classes.names = parse_json(metadata.at("names"), "names").get<std::vector<std::string>>();
     classes.prompt_template = metadata.at("template");
@@ -43,6 +45,30 @@ struct RecordedSteps {
 
   TensorMap data, start, final;
   ClassNames classes;
+};
+
+/// A method with the settings of its recorded steps, of which four are an epoch.
+struct RecordedCase {
+  std::string name;  // of the file
+  Method method;
+  std::vector<std::string> settings;
+};
+
+/// Tests of methods whose recorded steps share their inputs.
+class RecordedMethods : public testing::TestWithParam<RecordedCase> {
+ protected:
+  explicit RecordedMethods(const std::string& inputs) : recorded_(GetParam().name, inputs) {}
+
+  /// With `more` settings behind the case's own, at the recorded start.
+  std::unique_ptr<Classifier> make(const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> settings = GetParam().settings;
+    settings.insert(settings.end(), more.begin(), more.end());
+    auto learner = make_small(GetParam().method, settings, recorded_.classes);
+    learner->load_state(recorded_.start);
+    return learner;
+  }
+
+  RecordedSteps recorded_;
 };
 
 /// Hands out the recorded batches, from `first` on.

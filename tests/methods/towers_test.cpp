@@ -18,42 +18,26 @@ using testing::DoubleNear;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-/// A method with the settings of its recorded steps, of which four are an epoch.
-struct Case {
-  Method method;
-  std::vector<std::string> settings;
-};
-
-std::vector<Case> cases() {
+std::vector<RecordedCase> cases() {
   const std::vector<std::string> common = {"epochs=3", "optim.lr=0.02"};
   const auto with = [&](std::vector<std::string> more) {
     more.insert(more.end(), common.begin(), common.end());
     return more;
   };
   return {
-      {maple_method(), with({"text.depth=2"})},
-      {ivlp_method(), with({})},
-      {vpt_method(), with({"vision.tokens=3", "vision.place=after_class"})},
-      {deep_text_method(), with({})},
-      {promptsrc_method(), with({"teacher=best7", "average.mean=2", "average.deviation=1.5"})},
-      {visual_prompt_method(), with({"prompt.shape=padding", "prompt.size=5"})},
-      {clip_lora_method(), {"lora.dropout=0", "optim.lr=0.002", "iterations=12", "batch_size=4"}},
+      {"maple", maple_method(), with({"text.depth=2"})},
+      {"ivlp", ivlp_method(), with({})},
+      {"vpt", vpt_method(), with({"vision.tokens=3", "vision.place=after_class"})},
+      {"deep_text", deep_text_method(), with({})},
+      {"promptsrc", promptsrc_method(), with({"teacher=best7", "average.mean=2", "average.deviation=1.5"})},
+      {"visual_prompt", visual_prompt_method(), with({"prompt.shape=padding", "prompt.size=5"})},
+      {"clip_lora", clip_lora_method(), {"lora.dropout=0", "optim.lr=0.002", "iterations=12", "batch_size=4"}},
   };
 }
 
-class TowerMethods : public testing::TestWithParam<Case> {
+class TowerMethods : public RecordedMethods {
  protected:
-  TowerMethods() : recorded_(GetParam().method.name) {
-    recorded_.data.merge(load_tensors(std::string(ATTUNE_TEST_DATA) + "/towers.safetensors"));
-  }
-
-  std::unique_ptr<Classifier> make() const {
-    auto learner = make_small(GetParam().method, GetParam().settings, recorded_.classes);
-    learner->load_state(recorded_.start);
-    return learner;
-  }
-
-  RecordedSteps recorded_;
+  TowerMethods() : RecordedMethods("towers") {}
 };
 
 TEST_P(TowerMethods, TwelveStepsFollowAnIndependentImplementationParity) {
@@ -79,11 +63,10 @@ TEST_P(TowerMethods, NamesNewClassesAndComesBackFromDisk) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, TowerMethods, testing::ValuesIn(cases()),
-                         [](const auto& info) { return info.param.method.name; });
+                         [](const auto& info) { return info.param.name; });
 
 TEST(ClipLora, StartsAsTheModelItselfAndDropsOutOnlyInTraining) {
-  RecordedSteps recorded("clip_lora");
-  recorded.data.merge(load_tensors(std::string(ATTUNE_TEST_DATA) + "/towers.safetensors"));
+  const RecordedSteps recorded("clip_lora", "towers");
   const auto learner = make_small(clip_lora_method(), {"iterations=4"}, recorded.classes);
   const Tensor expected = make_small(zero_shot_method(), {}, recorded.classes)->logits(recorded.whole());
   EXPECT_LT(largest_difference(learner->logits(recorded.whole()), expected), 1e-4);
@@ -120,8 +103,7 @@ TEST(PromptSrc, WeightsOfTheEpochsSumToOneAndPeakAtTheirMean) {
 TEST(VisualPrompt, APatchStandsWhereThePicturesContentSays) {
   const ClassNames classes{{"dog", "cat", "owl"}};
   const auto learner = make_small(visual_prompt_method(), {"prompt.size=4"}, classes);
-  RecordedSteps recorded("visual_prompt");
-  recorded.data.merge(load_tensors(std::string(ATTUNE_TEST_DATA) + "/towers.safetensors"));
+  const RecordedSteps recorded("visual_prompt", "towers");
   Batch batch = recorded.whole();
   const Tensor once = learner->logits(batch);
   EXPECT_TRUE(once.equal(learner->logits(batch)));

@@ -169,6 +169,13 @@ TEST(Schedule, ConstantWarmUpThenCosineFromItsEnd) {
   EXPECT_NEAR(schedule.at(50), 0.001 * (1 + std::cos(M_PI * 49 / 50)), 1e-15);
 }
 
+TEST(Schedule, ACosineMayEndAboveZero) {
+  const Schedule schedule{.warmup = Schedule::Warmup::kNone, .base = 0.002, .epochs = 50, .last = 1e-6};
+  EXPECT_DOUBLE_EQ(schedule.at(0), 0.002);
+  EXPECT_DOUBLE_EQ(schedule.at(25), 1e-6 + (0.002 - 1e-6) / 2);
+  EXPECT_NEAR(schedule.at(50), 1e-6, 1e-18);
+}
+
 TEST(Schedule, LinearWarmUpStartsAtTheMinimum) {
   const Schedule schedule{
       .warmup = Schedule::Warmup::kLinear, .base = 0.01, .warmup_rate = 1e-5, .warmup_epochs = 4, .epochs = 20};
