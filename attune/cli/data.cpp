@@ -7,11 +7,13 @@
 #include "attune/cli/common.h"
 #include "attune/cli/verbs.h"
 #include "attune/data/check.h"
+#include "attune/data/composites.h"
 #include "attune/data/crops.h"
 #include "attune/data/emoji_dg.h"
 #include "attune/data/layouts.h"
 #include "attune/data/splits.h"
 #include "attune/images/encode.h"
+#include "attune/training/run_settings.h"
 
 namespace attune {
 namespace {
@@ -22,9 +24,14 @@ struct DataOptions {
   int shots = 16, columns = 16, cell = 72, count = 256;
   bool per_domain = false;
   CropOptions crops;
+  std::string sets, concepts = "all", names;
+  std::int64_t categories = 0;
+  CompositeSettings scenes;
+  CompositeCounts scene_counts{200, 0, 200};
 };
 
 constexpr int kReaderThreads = 2;
+constexpr int kDrawingSide = 128;  // pixels, at least as large as a scene of the usual size shows them
 
 Json counts_json(const std::vector<PartCounts>& counts) {
   Json list = Json::array();
@@ -133,20 +140,53 @@ void run_show(const DataOptions& options) {
   say(options.common, fmt::format("{}: {} x {} pixels", options.out, sheet.width, sheet.height));
 }
 
-void run_render(const DataOptions& options) {
-  if (options.data != "emoji-dg")
-    throw UsageError(fmt::format("data render: expected emoji-dg, found \"{}\"", options.data));
+std::filesystem::path icons_of(const DataOptions& options) {
+  return options.icons.empty() ? cache_folder() / "icons" : std::filesystem::path(options.icons);
+}
+
+std::filesystem::path drawing_lists() {
+  return models_folder() / "pocket" / "emoji_dg.json";
+}
+
+void render_benchmark(const DataOptions& options) {
   const std::filesystem::path out = options.out.empty() ? emoji_dg_folder() : std::filesystem::path(options.out);
   if (std::filesystem::exists(out / "index.json")) {
     say(options.common, fmt::format("already rendered: {}", out.string()));
     return;
   }
-  const std::filesystem::path icons =
-      options.icons.empty() ? cache_folder() / "icons" : std::filesystem::path(options.icons);
   const auto progress = make_progress(options.common, "rendering");
-  render_emoji_dg(models_folder() / "pocket" / "emoji_dg.json", icons, out, 64, kReaderThreads, progress.get());
+  render_emoji_dg(drawing_lists(), icons_of(options), out, 64, kReaderThreads, progress.get());
   if (progress) progress->finish();
   say(options.common, fmt::format("rendered: {}", out.string()));
+}
+
+void render_scenes(const DataOptions& options) {
+  if (options.out.empty()) throw UsageError("data render composites: expected --out, found none");
+  const std::filesystem::path out = options.out;
+  if (std::filesystem::exists(out)) {
+    throw UsageError(fmt::format("--out: expected a folder that does not exist, found {}", out.string()));
+  }
+  DrawingChoice choice;
+  choice.sets = split_list(options.sets);
+  choice.concepts = concepts_named(options.concepts);
+  choice.names = split_list(options.names);
+  choice.categories = options.categories;
+  choice.seed = options.common.seed;
+  const auto progress = make_progress(options.common, "rendering");
+  const Drawings drawings =
+      render_drawings(drawing_lists(), icons_of(options), choice, kDrawingSide, kReaderThreads, progress.get());
+  const CompositeCounts& counts = options.scene_counts;
+  write_composites(out, drawings, options.scenes, counts, options.common.seed, kReaderThreads, progress.get());
+  if (progress) progress->finish();
+  say(options.common,
+      fmt::format("{}: {} training, {} validation, {} test scenes of {} categories, {} drawings", out.string(),
+                  counts.train, counts.val, counts.test, drawings.categories.size(), drawings.drawings.size()));
+}
+
+void run_render(const DataOptions& options) {
+  if (options.data == "emoji-dg") return render_benchmark(options);
+  if (options.data == "composites") return render_scenes(options);
+  throw UsageError(fmt::format("data render: expected emoji-dg or composites, found \"{}\"", options.data));
 }
 
 void run_crop(const DataOptions& options) {
@@ -208,9 +248,30 @@ void add_data(CLI::App& app) {
   crop->add_option("--least", options->crops.least, "boxes with a shorter side, in pixels, are left out")
       ->capture_default_str();
   crop->add_option("--out", options->out, "folder to write; must not exist")->required();
-  CLI::App* render = add("render", "Renders the benchmark emoji-dg from its icon sets", run_render);
+  CLI::App* render = add("render",
+                         "Renders the benchmark emoji-dg from its icon sets, or composites: scenes of several of its "
+                         "drawings, with boxes and masks, as a COCO folder",
+                         run_render);
   render->add_option("--icons", options->icons, "folder of the icon sets (default: where scripts/setup puts them)");
-  render->add_option("--out", options->out, "folder to write (default: in the cache)");
+  render->add_option("--out", options->out, "folder to write (emoji-dg: default in the cache)");
+  const std::string scenes = "composites";
+  render->add_option("--sets", options->sets, "icon sets or domains, with commas between them (default: all)")
+      ->group(scenes);
+  render->add_option("--concepts", options->concepts, "all, seen or held-out: whether pre-training may have seen them")
+      ->capture_default_str()
+      ->group(scenes);
+  render->add_option("--names", options->names, "of these concepts only, with commas between them")->group(scenes);
+  render->add_option("--categories", options->categories, "so many concepts, chosen by the seed; 0: all")
+      ->capture_default_str()
+      ->group(scenes);
+  render->add_option("--train", options->scene_counts.train, "training scenes")->capture_default_str()->group(scenes);
+  render->add_option("--val", options->scene_counts.val, "validation scenes")->capture_default_str()->group(scenes);
+  render->add_option("--test", options->scene_counts.test, "test scenes")->capture_default_str()->group(scenes);
+  render->add_option("--size", options->scenes.size, "pixels a side of a scene")->capture_default_str()->group(scenes);
+  render->add_option("--least", options->scenes.least, "drawings a scene, at least")
+      ->capture_default_str()
+      ->group(scenes);
+  render->add_option("--most", options->scenes.most, "drawings a scene, at most")->capture_default_str()->group(scenes);
 }
 
 }  // namespace attune

@@ -28,14 +28,6 @@ namespace fs = std::filesystem;
 constexpr std::string_view kFormat = "emoji-dg-1";
 constexpr std::array<std::uint8_t, 3> kWhite = {255, 255, 255};
 
-IconSet read_icon_set(const fs::path& icons, const std::string& set) {
-  for (const char* above : {"", "@iconify-json", "node_modules/@iconify-json"}) {
-    const fs::path file = icons / above / set / "icons.json";
-    if (fs::exists(file)) return IconSet(read_file(file), file.string());
-  }
-  throw Error(fmt::format("emoji-dg: expected {}/icons.json in {}, found none", set, icons.string()));
-}
-
 /// Without a flush to the disk for each of thousands of pictures: the index, written last, makes the folder valid.
 void write_picture(const fs::path& path, const std::string& png) {
   fs::create_directories(path.parent_path());
@@ -132,7 +124,7 @@ void render_emoji_dg(const fs::path& lists_file, const fs::path& icons, const fs
   std::map<std::string, std::unique_ptr<IconSet>> sets;
   for (const Drawing& drawing : drawings) {
     auto& set = sets[drawing.set];
-    if (!set) set = std::make_unique<IconSet>(read_icon_set(icons, drawing.set));
+    if (!set) set = std::make_unique<IconSet>(open_icon_set(icons, drawing.set));
   }
   fs::remove(out / "index.json");
   const auto render = [&](std::int64_t i) {

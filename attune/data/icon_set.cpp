@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/base/files.h"
 
 namespace attune {
 namespace {
@@ -45,6 +46,14 @@ std::string IconSet::svg(const std::string& name, int size) const {
       R"(viewBox="{1} {2} {3} {4}" color="#000000">{5}</svg>)",
       size, number("left", 0), number("top", 0), number("width", 16), number("height", 16),
       json_at<std::string>(icon, "body", here));
+}
+
+IconSet open_icon_set(const std::filesystem::path& icons, const std::string& set) {
+  for (const char* above : {"", "@iconify-json", "node_modules/@iconify-json"}) {
+    const std::filesystem::path file = icons / above / set / "icons.json";
+    if (std::filesystem::exists(file)) return IconSet(read_file(file), file.string());
+  }
+  throw Error(fmt::format("icon set: expected {}/icons.json in {}, found none", set, icons.string()));
 }
 
 }  // namespace attune

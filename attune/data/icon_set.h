@@ -24,4 +24,8 @@ class IconSet {
   Json json_;
 };
 
+/// <set>/icons.json below a folder of the @iconify-json packages: directly, under @iconify-json/ or under
+/// node_modules/@iconify-json/. Throws Error where there is none.
+IconSet open_icon_set(const std::filesystem::path& icons, const std::string& set);
+
 }  // namespace attune
