@@ -1,5 +1,5 @@
 # Fails when a file of a room includes a header of a room that stands later in the list.
-set(rooms base formats images text data tensors clip domains optim methods tasks training evaluation serving cli)
+set(rooms base formats images text data tensors clip domains diffusion optim methods tasks training evaluation serving cli)
 set(wrong "")
 set(position 0)
 foreach(room ${rooms})

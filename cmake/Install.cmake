@@ -3,7 +3,7 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
-set(rooms base formats images text data tensors clip domains optim methods tasks training evaluation)
+set(rooms base formats images text data tensors clip domains diffusion optim methods tasks training evaluation)
 add_library(attune_library INTERFACE)
 set_target_properties(attune_library PROPERTIES EXPORT_NAME attune)
 add_library(Attune::attune ALIAS attune_library)
