@@ -29,8 +29,9 @@ std::vector<BoxPicture>* part_named(BoxDataset& dataset, std::string_view name) 
 }
 
 /// A COCO file whose pictures lie in `folder`, added to the parts; `part` null: undivided.
-void add_coco(BoxDataset& dataset, const fs::path& file, const fs::path& folder, std::vector<BoxPicture>& part) {
-  CocoFile read = read_coco(file);
+void add_coco(BoxDataset& dataset, const fs::path& file, const fs::path& folder, std::vector<BoxPicture>& part,
+              bool masks) {
+  CocoFile read = read_coco(file, masks);
   if (!dataset.categories.empty() && read.categories != dataset.categories) {
     throw Error(fmt::format("{}: expected the categories of the other parts, found others", file.string()));
   }
@@ -40,7 +41,7 @@ void add_coco(BoxDataset& dataset, const fs::path& file, const fs::path& folder,
   part = std::move(read.pictures);
 }
 
-BoxDataset coco_parts(const fs::path& root) {
+BoxDataset coco_parts(const fs::path& root, bool masks) {
   BoxDataset dataset;
   dataset.layout = "COCO annotations with parts";
   std::vector<fs::path> files;
@@ -50,12 +51,12 @@ BoxDataset coco_parts(const fs::path& root) {
     const std::string stem = file.stem().string();
     if (file.extension() != ".json" || !stem.starts_with("instances_")) continue;
     const std::string part = stem.substr(std::string("instances_").size());
-    if (auto* pictures = part_named(dataset, part)) add_coco(dataset, file, part, *pictures);
+    if (auto* pictures = part_named(dataset, part)) add_coco(dataset, file, part, *pictures, masks);
   }
   return dataset;
 }
 
-BoxDataset coco_beside(const fs::path& root) {
+BoxDataset coco_beside(const fs::path& root, bool masks) {
   BoxDataset dataset;
   dataset.layout = "COCO annotations beside the pictures of each part";
   std::vector<fs::path> folders;
@@ -64,16 +65,16 @@ BoxDataset coco_beside(const fs::path& root) {
   for (const fs::path& folder : folders) {
     if (!fs::exists(folder / kBeside)) continue;
     if (auto* pictures = part_named(dataset, folder.filename().string())) {
-      add_coco(dataset, folder / kBeside, folder.filename(), *pictures);
+      add_coco(dataset, folder / kBeside, folder.filename(), *pictures, masks);
     }
   }
   return dataset;
 }
 
-BoxDataset coco_file(const fs::path& file) {
+BoxDataset coco_file(const fs::path& file, bool masks) {
   BoxDataset dataset;
   dataset.layout = "COCO annotations";
-  add_coco(dataset, file, fs::is_directory(file.parent_path() / "images") ? "images" : "", dataset.all);
+  add_coco(dataset, file, fs::is_directory(file.parent_path() / "images") ? "images" : "", dataset.all, masks);
   return dataset;
 }
 
@@ -82,14 +83,14 @@ bool has_coco_beside(const fs::path& root) {
                      [](const fs::directory_entry& entry) { return fs::exists(entry.path() / kBeside); });
 }
 
-BoxDataset read_boxes(const fs::path& path) {
-  if (fs::is_regular_file(path)) return coco_file(path);
+BoxDataset read_boxes(const fs::path& path, bool masks) {
+  if (fs::is_regular_file(path)) return coco_file(path, masks);
   if (!fs::is_directory(path)) {
     throw Error(fmt::format("{}: expected a folder or a COCO file with boxes, found none", path.string()));
   }
   if (fs::is_directory(path / "Annotations")) return read_voc(path);
-  if (fs::is_directory(path / "annotations")) return coco_parts(path);
-  if (has_coco_beside(path)) return coco_beside(path);
+  if (fs::is_directory(path / "annotations")) return coco_parts(path, masks);
+  if (has_coco_beside(path)) return coco_beside(path, masks);
   throw Error(fmt::format(
       "{}: expected Annotations/ (Pascal VOC), annotations/instances_PART.json or PART/{} (COCO), found none",
       path.string(), kBeside));
@@ -100,6 +101,7 @@ Json json_of(const BoxPicture& picture) {
   for (const BoxLabel& label : picture.labels) {
     const Box& box = label.box;
     labels.push_back({label.category, box.x, box.y, box.width, box.height, label.area, label.crowd, label.ignored});
+    if (label.mask.known()) labels.back().push_back(compressed(label.mask));
   }
   return {picture.id, picture.path.generic_string(), picture.width, picture.height, labels};
 }
@@ -112,8 +114,8 @@ std::vector<std::string> BoxDataset::category_names() const {
   return names;
 }
 
-BoxDataset open_boxes(const fs::path& path) {
-  BoxDataset dataset = read_boxes(path);
+BoxDataset open_boxes(const fs::path& path, bool masks) {
+  BoxDataset dataset = read_boxes(path, masks);
   const fs::path whole = fs::weakly_canonical(path);
   dataset.root = fs::is_directory(whole) ? whole : whole.parent_path();
   dataset.name = whole.has_filename() ? whole.stem().string() : whole.parent_path().filename().string();

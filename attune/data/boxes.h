@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "attune/data/mask.h"
+
 namespace attune {
 
 /// A rectangle in pixels as COCO has it: the left upper corner and the size.
@@ -23,6 +25,7 @@ struct BoxLabel {
   double area = 0;            // of the object, by which it is small, medium or large; of its box where nothing is said
   bool crowd = false;         // stands for several objects: a detection of any part of it is neither right nor wrong
   bool ignored = false;       // too hard to be asked for (Pascal VOC's "difficult")
+  Mask mask = {};             // its pixels, where they are known and were asked for
 
   friend bool operator==(const BoxLabel&, const BoxLabel&) = default;
 };
@@ -59,8 +62,9 @@ struct BoxDataset {
 /// Reads a set of pictures with boxes: a Pascal VOC folder (Annotations/, JPEGImages/, ImageSets/Main/ where there are
 /// parts), a folder with annotations/instances_PART*.json in COCO's form and the pictures in PART*/, a folder with
 /// PART/_annotations.coco.json and the pictures beside it, or one COCO file with the pictures in images/ beside it or
-/// in its own folder. Throws Error that names the file and the item at fault.
-BoxDataset open_boxes(const std::filesystem::path& path);
+/// in its own folder. `masks`: objects come with their pixels where the annotations have them (COCO). Throws Error that
+/// names the file and the item at fault.
+BoxDataset open_boxes(const std::filesystem::path& path, bool masks = false);
 
 /// A set without parts divided by half, a fifth and the rest into train, val and test, in an order keyed by the seed.
 /// One with parts stays as it is, but for a test part: where there is none, it is the val part.

@@ -103,7 +103,7 @@ std::int64_t place_of(const std::map<std::int64_t, std::int64_t>& places, const 
 
 }  // namespace
 
-CocoFile parse_coco(const Json& json, const std::string& name) {
+CocoFile parse_coco(const Json& json, const std::string& name, bool masks) {
   CocoFile file{categories_of(list_of(json, "categories", name), name),
                 pictures_of(list_of(json, "images", name), name)};
   const auto categories = places(file.categories), pictures = places(file.pictures);
@@ -119,13 +119,18 @@ CocoFile parse_coco(const Json& json, const std::string& name) {
     if (!(label.area >= 0 && label.area < 1e18)) {
       throw Error(fmt::format("{}: expected an \"area\" of at least 0, found {}", where, label.area));
     }
-    file.pictures[static_cast<std::size_t>(picture)].labels.push_back(label);
+    BoxPicture& shown = file.pictures[static_cast<std::size_t>(picture)];
+    const auto pixels = list[i].find("segmentation");
+    if (masks && pixels != list[i].end()) {
+      label.mask = parse_segmentation(*pixels, shown.width, shown.height, where);
+    }
+    shown.labels.push_back(std::move(label));
   }
   return file;
 }
 
-CocoFile read_coco(const std::filesystem::path& path) {
-  return parse_coco(read_json(path), path.string());
+CocoFile read_coco(const std::filesystem::path& path, bool masks) {
+  return parse_coco(read_json(path), path.string(), masks);
 }
 
 Json coco_results(const std::vector<Detection>& detections, const std::vector<BoxCategory>& categories) {
@@ -135,6 +140,7 @@ Json coco_results(const std::vector<Detection>& detections, const std::vector<Bo
                     {"category_id", categories.at(static_cast<std::size_t>(one.category)).id},
                     {"bbox", {one.box.x, one.box.y, one.box.width, one.box.height}},
                     {"score", one.score}});
+    if (one.mask.known()) list.back()["segmentation"] = json_of(one.mask);
   }
   return list;
 }
@@ -152,7 +158,12 @@ std::vector<Detection> parse_coco_results(const Json& json, const std::vector<Bo
     one.box = box_of(json[i], where);
     one.score = json_at<double>(json[i], "score", where);
     if (!std::isfinite(one.score)) throw Error(fmt::format("{}: expected a finite \"score\"", where));
-    detections.push_back(one);
+    if (const auto pixels = json[i].find("segmentation"); pixels != json[i].end()) {
+      const auto size = json_at<std::vector<std::int64_t>>(*pixels, "size", where);
+      if (size.size() != 2) throw Error(fmt::format("{}: expected \"size\" [height, width]", where));
+      one.mask = parse_segmentation(*pixels, size[1], size[0], where);
+    }
+    detections.push_back(std::move(one));
   }
   return detections;
 }

@@ -39,7 +39,24 @@ double overlap(const Box& detection, const Box& object, bool crowd) {
 struct Scene {
   std::vector<const BoxLabel*> objects;
   std::vector<const Detection*> detections;
+  std::vector<double> areas;     // of the detections
+  std::vector<double> overlaps;  // [detections, objects]
+
+  double overlap_of(std::size_t detection, std::size_t object) const {
+    return overlaps[detection * objects.size() + object];
+  }
 };
+
+void compare(Scene& scene, Compared compared) {
+  for (const Detection* detection : scene.detections) {
+    const bool masks = compared == Compared::kMasks;
+    scene.areas.push_back(masks ? static_cast<double>(detection->mask.area()) : detection->box.area());
+    for (const BoxLabel* object : scene.objects) {
+      scene.overlaps.push_back(masks ? mask_overlap(detection->mask, object->mask, object->crowd)
+                                     : overlap(detection->box, object->box, object->crowd));
+    }
+  }
+}
 
 enum class Outcome : std::uint8_t { kWrong, kRight, kIgnored };
 
@@ -54,10 +71,11 @@ struct Tally {
 void match(const Scene& scene, const std::pair<double, double>& range, Tally& tally) {
   const auto outside = [&](double area) { return area < range.first || area > range.second; };
   const auto ignored = [&](const BoxLabel& label) { return label.crowd || label.ignored || outside(label.area); };
-  std::vector<const BoxLabel*> objects = scene.objects;
-  std::stable_partition(objects.begin(), objects.end(), [&](const BoxLabel* label) { return !ignored(*label); });
-  const auto asked = static_cast<std::size_t>(
-      std::count_if(objects.begin(), objects.end(), [&](const BoxLabel* label) { return !ignored(*label); }));
+  std::vector<std::size_t> objects(scene.objects.size());
+  std::iota(objects.begin(), objects.end(), std::size_t{0});
+  const auto ignored_ones = std::stable_partition(objects.begin(), objects.end(),
+                                                  [&](std::size_t object) { return !ignored(*scene.objects[object]); });
+  const auto asked = static_cast<std::size_t>(ignored_ones - objects.begin());
   tally.asked += static_cast<std::int64_t>(asked);
   for (std::size_t d = 0; d < scene.detections.size(); ++d) {
     tally.scores.push_back(scene.detections[d]->score);
@@ -65,18 +83,18 @@ void match(const Scene& scene, const std::pair<double, double>& range, Tally& ta
   }
   for (std::size_t t = 0; t < kThresholds; ++t) {
     std::vector<bool> taken(objects.size());
-    for (const Detection* detection : scene.detections) {
+    for (std::size_t d = 0; d < scene.detections.size(); ++d) {
       double best = std::min(threshold(t), 1 - 1e-10);
       std::size_t found = objects.size();
       for (std::size_t g = 0; g < objects.size(); ++g) {
-        if (taken[g] && !objects[g]->crowd) continue;
+        if (taken[g] && !scene.objects[objects[g]]->crowd) continue;
         if (found < asked && g >= asked) break;  // one that counts is never given up for one that does not
-        const double iou = overlap(detection->box, objects[g]->box, objects[g]->crowd);
+        const double iou = scene.overlap_of(d, objects[g]);
         if (iou < best) continue;
         best = iou;
         found = g;
       }
-      Outcome outcome = outside(detection->box.area()) ? Outcome::kIgnored : Outcome::kWrong;
+      Outcome outcome = outside(scene.areas[d]) ? Outcome::kIgnored : Outcome::kWrong;
       if (found < objects.size()) {
         taken[found] = true;
         outcome = found < asked ? Outcome::kRight : Outcome::kIgnored;
@@ -183,13 +201,16 @@ Json DetectionMetrics::to_json(const std::vector<BoxCategory>& categories) const
 }
 
 DetectionMetrics measure_detections(const std::vector<BoxPicture>& pictures, std::size_t categories,
-                                    const std::vector<Detection>& detections) {
+                                    const std::vector<Detection>& detections, Compared compared) {
   std::map<std::int64_t, std::size_t> places;
   for (const BoxPicture& picture : pictures) places.emplace(picture.id, 0);
   for (std::size_t next = 0; auto& [id, place] : places) place = next++;
   std::vector<std::vector<Scene>> scenes(categories, std::vector<Scene>(places.size()));
   for (const BoxPicture& picture : pictures) {
     for (const BoxLabel& label : picture.labels) {
+      if (compared == Compared::kMasks && !label.mask.known()) {
+        throw Error(fmt::format("{}: expected objects with masks, found one without", picture.path.string()));
+      }
       scenes.at(static_cast<std::size_t>(label.category))[places.at(picture.id)].objects.push_back(&label);
     }
   }
@@ -200,6 +221,9 @@ DetectionMetrics measure_detections(const std::vector<BoxPicture>& pictures, std
       throw Error(fmt::format("detection {}: expected a picture and a category of the data set, found {} and {}", i,
                               one.picture, one.category));
     }
+    if (compared == Compared::kMasks && !one.mask.known()) {
+      throw Error(fmt::format("detection {}: expected a mask, found none", i));
+    }
     scenes[static_cast<std::size_t>(one.category)][place->second].detections.push_back(&one);
   }
   DetectionMetrics metrics;
@@ -209,6 +233,7 @@ DetectionMetrics measure_detections(const std::vector<BoxPicture>& pictures, std
       std::stable_sort(scene.detections.begin(), scene.detections.end(),
                        [](const Detection* a, const Detection* b) { return a->score > b->score; });
       if (scene.detections.size() > kMostDetections) scene.detections.resize(kMostDetections);
+      compare(scene, compared);
     }
     add_category(of_category, means, metrics.category_ap.emplace_back(), metrics.category_ap50.emplace_back());
   }

@@ -20,12 +20,17 @@ struct DetectionMetrics {
   Json to_json(const std::vector<BoxCategory>& categories) const;
 };
 
+/// What of an object and a detection is compared: boxes, or pixels (COCO's "bbox" and "segm"). By pixels a detection is
+/// small or large as its mask is; pycocotools does the same for results without "bbox".
+enum class Compared { kBoxes, kMasks };
+
 /// Measures detections with COCO's rules, as pycocotools computes them: detections of a picture and a category, the
 /// best scores first and at most 100, are matched greedily to the free object of the largest overlap; crowds and
 /// ignored objects are neither asked for nor counted against a detection that meets them; precision is the best at a
 /// recall or beyond, read at 101 recalls. Of detections with equal scores those of the smaller picture id come first,
-/// of one picture the earlier. Throws Error where a detection names a picture or category that is not there.
+/// of one picture the earlier. Throws Error where a detection names a picture or category that is not there, and where
+/// masks are compared and an object or a detection has none.
 DetectionMetrics measure_detections(const std::vector<BoxPicture>& pictures, std::size_t categories,
-                                    const std::vector<Detection>& detections);
+                                    const std::vector<Detection>& detections, Compared compared = Compared::kBoxes);
 
 }  // namespace attune

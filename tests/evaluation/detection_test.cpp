@@ -22,17 +22,39 @@ BoxPicture picture_with(std::vector<Box> boxes) {
   return picture;
 }
 
-TEST(Detections, AreMeasuredAsPycocotoolsDoesParity) {
-  const std::string file = std::string(ATTUNE_TEST_DATA) + "/detection.json";
+/// Measures the cases of a file and compares with what is stored.
+void expect_measured(const std::string& name, Compared compared) {
+  const std::string file = std::string(ATTUNE_TEST_DATA) + "/" + name;
   for (const Json& one : read_json(file)) {
-    const CocoFile truth = parse_coco(one["truth"], file);
+    const CocoFile truth = parse_coco(one["truth"], file, compared == Compared::kMasks);
     const auto detections = parse_coco_results(one["results"], truth.categories, file);
-    const DetectionMetrics found = measure_detections(truth.pictures, truth.categories.size(), detections);
+    const DetectionMetrics found = measure_detections(truth.pictures, truth.categories.size(), detections, compared);
     const auto expected = one["stats"].get<std::vector<double>>();
     for (std::size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(numbers_of(found)[i], expected[i], 1e-9) << i;
     const auto by_category = one["category_ap"].get<std::vector<double>>();
     for (std::size_t c = 0; c < by_category.size(); ++c) EXPECT_NEAR(found.category_ap[c], by_category[c], 1e-9) << c;
   }
+}
+
+TEST(Detections, AreMeasuredAsPycocotoolsDoesParity) {
+  expect_measured("detection.json", Compared::kBoxes);
+}
+
+TEST(Detections, AreMeasuredByTheirMasksAsPycocotoolsDoesParity) {
+  expect_measured("masks.json", Compared::kMasks);
+}
+
+TEST(Detections, ComparedByMasksNeedThem) {
+  std::vector<BoxPicture> pictures = {picture_with({{10, 10, 100, 50}})};
+  const Detection bare{1, 0, {10, 10, 100, 50}, 0.5};
+  const auto measure = [&](const Detection& one) { return measure_detections(pictures, 1, {one}, Compared::kMasks); };
+  EXPECT_THAT([&] { measure(bare); }, ThrowsMessage<Error>(HasSubstr("a.png: expected objects with masks")));
+  pictures[0].labels[0].mask = mask_of_box(400, 300, bare.box);
+  EXPECT_THAT([&] { measure(bare); }, ThrowsMessage<Error>(HasSubstr("detection 0: expected a mask")));
+  Detection one = bare;
+  one.mask = pictures[0].labels[0].mask;
+  one.box = {};
+  EXPECT_NEAR(measure(one).ap, 1, 1e-12);
 }
 
 TEST(Detections, ThatAreRightAreWorthOneAndNoneAreWorthZero) {

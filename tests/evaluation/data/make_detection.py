@@ -1,4 +1,5 @@
-"""Makes detection.json: random objects and detections with crowds, ties and empty pictures, and what pycocotools measures.
+"""Makes detection.json: random objects and detections with crowds, ties and empty pictures, and masks.json: the same with
+masks; and what pycocotools measures.
 
     python make_detection.py
 """
@@ -8,6 +9,7 @@ import json
 import pathlib
 
 import numpy as np
+from pycocotools import mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -42,13 +44,45 @@ def scene(seed, pictures, categories, objects, detections):
     return {"images": images, "categories": kinds, "annotations": annotations}, [results[i] for i in rng.permutation(len(results))]
 
 
-def measured(truth, results):
+def masks(seed, pictures):
+    """Ellipses in a small picture, found with other sizes; crowds and polygons among them."""
+    rng = np.random.default_rng(seed)
+    side = np.array([48, 36])
+    rows, columns = np.mgrid[:side[1], :side[0]]
+    images = [{"id": i * 3 + 1, "file_name": f"{i}.png", "width": int(side[0]), "height": int(side[1])} for i in range(pictures)]
+    kinds = [{"id": 2, "name": "leaf"}, {"id": 6, "name": "cell"}]
+    annotations, results = [], []
+    encoded = lambda pixels: {k: v.decode() if k == "counts" else v for k, v in mask.encode(np.asfortranarray(pixels.astype(np.uint8))).items()}
+    ellipse = lambda place, size: ((columns - place[0]) / size[0]) ** 2 + ((rows - place[1]) / size[1]) ** 2 < 1
+    for image in images:
+        for _ in range(rng.integers(0, 5)):
+            place, size = rng.uniform(4, side - 4), rng.uniform(2, 18, 2)
+            kind, crowd = int(rng.choice([2, 6])), int(rng.random() < 0.2)
+            angles = np.linspace(0, 2 * np.pi, 9)[:-1]
+            outline = np.stack([place[0] + size[0] * np.cos(angles), place[1] + size[1] * np.sin(angles)], 1).clip(0, side)
+            shape = [rounded(outline.ravel())] if rng.random() < 0.5 and not crowd else encoded(ellipse(place, size))
+            rle = mask.merge(mask.frPyObjects(shape, int(side[1]), int(side[0]))) if isinstance(shape, list) else shape
+            if mask.area(rle) == 0:
+                continue
+            annotations.append({"id": len(annotations) + 1, "image_id": image["id"], "category_id": kind, "segmentation": shape, "iscrowd": crowd,
+                                "area": float(mask.area(rle)) * float(rng.choice([1, 30])), "bbox": [float(v) for v in mask.toBbox(rle)]})
+            for _ in range(rng.integers(0, 3)):
+                results.append({"image_id": image["id"], "category_id": kind if rng.random() < 0.9 else 8 - kind, "score": round(float(rng.random()), 1),
+                                "segmentation": encoded(ellipse(place + rng.normal(0, 0.7, 2), size * rng.uniform(0.8, 1.25, 2)))})
+    for one in results:
+        one["bbox"] = [float(v) for v in mask.toBbox(one["segmentation"])]
+    return {"images": images, "categories": kinds, "annotations": annotations}, [results[i] for i in rng.permutation(len(results))]
+
+
+def measured(truth, results, kind="bbox"):
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = json.loads(json.dumps(truth))
         coco.createIndex()
+        # With boxes beside them, results of masks would be small or large by their boxes.
+        results = [{k: v for k, v in one.items() if kind == "bbox" or k != "bbox"} for one in results]
         found = coco.loadRes(json.loads(json.dumps(results)))
-        run = COCOeval(coco, found, "bbox")
+        run = COCOeval(coco, found, kind)
         run.evaluate()
         run.accumulate()
         run.summarize()
@@ -63,3 +97,10 @@ for seed, sizes in enumerate([(12, 3, 5, 4), (3, 1, 20, 200), (8, 5, 2, 0), (6, 
     cases.append({"truth": truth, "results": results} | measured(truth, results))
     print(cases[-1]["stats"])
 (HERE / "detection.json").write_text(json.dumps(cases, separators=(",", ":")) + "\n")
+
+cases = []
+for seed, pictures in enumerate([16, 3]):
+    truth, results = masks(seed, pictures)
+    cases.append({"truth": truth, "results": results} | measured(truth, results, "segm"))
+    print(cases[-1]["stats"])
+(HERE / "masks.json").write_text(json.dumps(cases, separators=(",", ":")) + "\n")
