@@ -99,30 +99,33 @@ std::optional<Place> find_place(const Drawing& drawing, const std::vector<Place>
   return std::nullopt;
 }
 
-/// Draws over the scene, takes what is covered from the masks of the others, and gives the drawing's own.
-Mask paint(Composite& scene, const Drawing& drawing, const Place& place, bool mirror) {
+/// What is visible of a drawing: 1 or 0 for every pixel of the scene.
+using Visible = std::vector<std::uint8_t>;
+
+/// Draws over the scene, takes what is covered from the `others`, and gives the drawing's own.
+Visible paint(Image& scene, std::vector<Visible>& others, const Drawing& drawing, const Place& place, bool mirror) {
   Image colour = resize(drawing.colour, place.width, place.height, Filter::kBilinear);
   Image opacity = resize(drawing.opacity, place.width, place.height, Filter::kBilinear);
   if (mirror) {
     colour = mirrored(colour);
     opacity = mirrored(opacity);
   }
-  const auto side = static_cast<std::size_t>(scene.image.width);
-  Mask mask{scene.image.width, scene.image.height, std::vector<std::uint8_t>(side * side)};
+  const auto side = static_cast<std::size_t>(scene.width);
+  Visible own(side * side);
   for (std::size_t i = 0; i < colour.rgb.size() / 3; ++i) {
     const auto width = static_cast<std::size_t>(place.width);
     const std::size_t at =
         (static_cast<std::size_t>(place.top) + i / width) * side + static_cast<std::size_t>(place.left) + i % width;
     const unsigned alpha = opacity.rgb[3 * i];
     for (std::size_t c = 0; c < 3; ++c) {
-      std::uint8_t& pixel = scene.image.rgb[3 * at + c];
+      std::uint8_t& pixel = scene.rgb[3 * at + c];
       pixel = static_cast<std::uint8_t>(std::min(255U, colour.rgb[3 * i + c] + (pixel * (255 - alpha) + 127) / 255));
     }
     if (alpha < kHalf) continue;
-    mask.inside[at] = 1;
-    for (PlacedDrawing& other : scene.objects) other.mask.inside[at] = 0;
+    own[at] = 1;
+    for (Visible& other : others) other[at] = 0;
   }
-  return mask;
+  return own;
 }
 
 Json category_list(const Drawings& drawings) {
@@ -141,7 +144,7 @@ Json annotation_of(const PlacedDrawing& object, const Drawings& drawings, std::s
           {"bbox", {object.box.x, object.box.y, object.box.width, object.box.height}},
           {"area", object.mask.area()},
           {"iscrowd", 0},
-          {"segmentation", run_lengths(object.mask)},
+          {"segmentation", json_of(object.mask)},
           {"set", drawing.set},
           {"icon", drawing.icon}};
 }
@@ -157,6 +160,7 @@ Composite compose(const Drawings& drawings, const CompositeSettings& settings, s
   const auto wanted =
       settings.least + static_cast<int>(random.below(static_cast<std::uint64_t>(settings.most - settings.least + 1)));
   std::vector<Place> taken;
+  std::vector<Visible> visible;
   for (int i = 0; i < wanted; ++i) {
     const std::uint64_t which = random.below(drawings.drawings.size());
     const bool mirror = random.chance(0.5) && settings.mirror;
@@ -164,10 +168,13 @@ Composite compose(const Drawings& drawings, const CompositeSettings& settings, s
     const auto place = find_place(drawing, taken, settings, random);
     if (!place) continue;
     taken.push_back(*place);
-    Mask mask = paint(scene, drawing, *place, mirror);
-    scene.objects.push_back({drawing.category, static_cast<std::int64_t>(which), {}, std::move(mask)});
+    visible.push_back(paint(scene.image, visible, drawing, *place, mirror));
+    scene.objects.push_back({drawing.category, static_cast<std::int64_t>(which), {}, {}});
   }
-  for (PlacedDrawing& object : scene.objects) object.box = object.mask.bounds();
+  for (std::size_t i = 0; i < visible.size(); ++i) {
+    scene.objects[i].mask = mask_of_pixels(settings.size, settings.size, visible[i]);
+    scene.objects[i].box = box_around(scene.objects[i].mask);
+  }
   std::erase_if(scene.objects, [](const PlacedDrawing& object) { return object.box.area() == 0; });
   return scene;
 }

@@ -8,7 +8,7 @@
 #include "attune/base/log.h"
 #include "attune/data/boxes.h"
 #include "attune/data/drawings.h"
-#include "attune/data/masks.h"
+#include "attune/data/mask.h"
 #include "attune/images/image.h"
 
 namespace attune {
@@ -48,7 +48,7 @@ struct CompositeCounts {
 /// The index of scene i of a part ("train", "val", "test"): no two parts share a scene.
 std::uint64_t composite_index(const std::string& part, std::int64_t i);
 
-/// A COCO folder of scenes: annotations/instances_PART.json, with boxes, areas, masks as uncompressed run lengths and
+/// A COCO folder of scenes: annotations/instances_PART.json, with boxes, areas, masks as compressed run lengths and
 /// the set and icon of each object, and PART/000000.png, ...
 void write_composites(const std::filesystem::path& out, const Drawings& drawings, const CompositeSettings& settings,
                       const CompositeCounts& counts, std::uint64_t seed, int threads = 2, Progress* progress = nullptr);

@@ -39,6 +39,7 @@ void expect_one_size(const Mask& a, const Mask& b) {
 class Runs {
  public:
   void add(std::uint32_t length, bool inside) {
+    if (length == 0) return;
     if (inside == inside_) {
       current_ += length;
       return;
@@ -118,7 +119,7 @@ Mask mask_of_box(std::int64_t width, std::int64_t height, const Box& box) {
     runs.add(static_cast<std::uint32_t>(above), false);
     if (!within) continue;
     runs.add(static_cast<std::uint32_t>(inside), true);
-    if (bottom < height) runs.add(static_cast<std::uint32_t>(height - bottom), false);
+    runs.add(static_cast<std::uint32_t>(height - bottom), false);
   }
   return {width, height, runs.finish()};
 }

@@ -100,11 +100,12 @@ TEST_F(Composites, AMaskIsWhereTheDrawingIsSeen) {
     ASSERT_FALSE(scene.objects.empty());
     std::vector<int> owners(96 * 96);
     for (const PlacedDrawing& object : scene.objects) {
-      EXPECT_EQ(object.box, object.mask.bounds());
+      EXPECT_EQ(object.box, box_around(object.mask));
       EXPECT_LE(object.box.x + object.box.width, 96);
       const bool red = object.category == 0;
-      for (std::size_t i = 0; i < object.mask.inside.size(); ++i) {
-        if (object.mask.inside[i] == 0) continue;
+      const std::vector<std::uint8_t> inside = pixels_of(object.mask);
+      for (std::size_t i = 0; i < inside.size(); ++i) {
+        if (inside[i] == 0) continue;
         ++owners[i];
         // Half of an edge pixel may be ground, whose colours are at least 120.
         const std::uint8_t* pixel = &scene.image.rgb[3 * i];
@@ -152,38 +153,23 @@ TEST_F(Composites, TheFolderIsReadAsCoco) {
   CompositeSettings settings;
   settings.size = 64;
   write_composites(root() / "out", drawings, settings, {4, 0, 3}, 9);
-  const BoxDataset data = open_boxes(root() / "out");
+  const BoxDataset data = open_boxes(root() / "out", /*masks=*/true);
   EXPECT_THAT(data.category_names(), ElementsAre("disc", "bar"));
   ASSERT_THAT(data.train, SizeIs(4));
   ASSERT_THAT(data.test, SizeIs(3));
-  const Json file = read_json(root() / "out/annotations/instances_test.json");
-  std::size_t at = 0;
   for (std::int64_t i = 0; i < 3; ++i) {
     const BoxPicture& picture = data.test[static_cast<std::size_t>(i)];
     const Composite scene = compose(drawings, settings, 9, composite_index("test", i));
     EXPECT_EQ(read_image(data.root / picture.path), scene.image);
     ASSERT_EQ(picture.labels.size(), scene.objects.size());
-    for (std::size_t j = 0; j < scene.objects.size(); ++j, ++at) {
+    for (std::size_t j = 0; j < scene.objects.size(); ++j) {
       EXPECT_EQ(picture.labels[j].box, scene.objects[j].box);
       EXPECT_EQ(picture.labels[j].category, scene.objects[j].category);
       EXPECT_EQ(picture.labels[j].area, static_cast<double>(scene.objects[j].mask.area()));
-      EXPECT_EQ(file["annotations"][at]["segmentation"], run_lengths(scene.objects[j].mask));
+      EXPECT_EQ(picture.labels[j].mask, scene.objects[j].mask);
     }
   }
   EXPECT_THROW(write_composites(root() / "no", drawings, settings, {-1, 0, 0}, 9), UsageError);
-}
-
-TEST(Masks, RunsGoDownTheColumnsAndBeginOutside) {
-  const Mask mask{3,
-                  2,
-                  {1, 0, 1,  //
-                   1, 1, 0}};
-  EXPECT_EQ(run_lengths(mask), parse_json(R"({"size": [2, 3], "counts": [0, 2, 1, 2, 1]})", "runs"));
-  EXPECT_EQ(mask.area(), 4);
-  EXPECT_EQ(mask.bounds(), (Box{0, 0, 3, 2}));
-  const Mask empty{2, 2, {0, 0, 0, 0}};
-  EXPECT_EQ(run_lengths(empty), parse_json(R"({"size": [2, 2], "counts": [4]})", "runs"));
-  EXPECT_EQ(empty.bounds(), Box{});
 }
 
 }  // namespace
