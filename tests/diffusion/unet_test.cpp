@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "attune/base/json.h"
-#include "attune/diffusion/noise_schedule.h"
+#include "tests/support/close.h"
 #include "tests/support/error_of.h"
 
 namespace attune {
@@ -12,6 +12,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing_support::expect_close;
 
 const fs::path kData = ATTUNE_TEST_DATA;
 
@@ -47,12 +48,6 @@ NamedTensors random_source(const UNetConfig& config, std::uint64_t seed = 1) {
 Tensor drawn(at::IntArrayRef shape, std::uint64_t index) {
   KeyedRandom random(7, "unet test", index);
   return normal(shape, 0, 1, random);
-}
-
-void expect_close(const Tensor& found, const Tensor& expected, double tolerance, const std::string& name) {
-  ASSERT_EQ(found.sizes(), expected.sizes()) << name;
-  EXPECT_LE((found - expected).abs().max().item<double>(), tolerance * (1e-3 + expected.abs().max().item<double>()))
-      << name;
 }
 
 class StoredUNet : public testing::TestWithParam<const char*> {};

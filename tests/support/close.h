@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "attune/tensors/tensor.h"
+
+namespace attune::testing_support {
+
+/// Expects equal shapes and a largest difference of `tolerance` times the largest expected entry.
+inline void expect_close(const Tensor& found, const Tensor& expected, double tolerance, const std::string& name) {
+  ASSERT_EQ(found.sizes(), expected.sizes()) << name;
+  const Tensor difference = (found - expected).abs();
+  EXPECT_LE(difference.max().item<double>(), tolerance * (1e-3 + expected.abs().max().item<double>())) << name;
+}
+
+}  // namespace attune::testing_support
