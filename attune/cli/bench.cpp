@@ -136,7 +136,8 @@ void add_bench(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* verb = app.add_subcommand("bench", "Measures towers and training steps on this machine, against its limit");
   verb->add_flag("--quick", options->quick, "under a minute on two cores; fewer rounds");
-  verb->add_option("--model", options->model, "model folder, or pocket; default: a ViT-B/16 with random weights");
+  verb->add_option("--model", options->model,
+                   "model folder, hf-hub:ORGANISATION/NAME, or pocket; default: a ViT-B/16 with random weights");
   verb->add_option("--parts", options->question.parts, "what is measured, separated by commas")
       ->delimiter(',')
       ->capture_default_str();

@@ -122,7 +122,7 @@ void run_eval(const EvalOptions& options) {
 void add_eval(CLI::App& app) {
   auto options = std::make_shared<EvalOptions>();
   CLI::App* verb = app.add_subcommand("eval", "Measures an adapter, or zero-shot, on any data set");
-  verb->add_option("--model", options->model, "model folder, or pocket")->required();
+  verb->add_option("--model", options->model, "model folder, hf-hub:ORGANISATION/NAME, or pocket")->required();
   verb->add_option("--data", options->data, "data set: a folder, a list file, or emoji-dg")->required();
   verb->add_option("--adapter", options->adapter, "folder of an adapter; without one: zero-shot");
   verb->add_option("--split", options->split, "train, val, test or all; data without parts are measured whole")

@@ -96,7 +96,7 @@ void run_explain(const ExplainOptions& options) {
 void add_explain(CLI::App& app) {
   auto options = std::make_shared<ExplainOptions>();
   CLI::App* verb = app.add_subcommand("explain", "Shows what an adapter learned: words, prompts, places on pictures");
-  verb->add_option("--model", options->model, "model folder, or pocket")->required();
+  verb->add_option("--model", options->model, "model folder, hf-hub:ORGANISATION/NAME, or pocket")->required();
   verb->add_option("--adapter", options->adapter, "folder of an adapter")->required();
   verb->add_option("--data", options->data, "pictures to explain with: a folder, a list file, or emoji-dg");
   verb->add_option("--split", options->split, "train, val, test or all")->capture_default_str();

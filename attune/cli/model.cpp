@@ -215,8 +215,8 @@ void add_model(CLI::App& app) {
     });
     return verb;
   };
-  CLI::App* info =
-      add("info", "Sizes, activation, pooling, preprocessing and hash", "model folder, or pocket", run_info);
+  CLI::App* info = add("info", "Sizes, activation, pooling, preprocessing and hash",
+                       "model folder, hf-hub:ORGANISATION/NAME, or pocket", run_info);
   info->add_option("--adapter", options->adapter, "folder of an adapter: what it learned, and where it enters");
   CLI::App* convert = add("convert", "Turns an OpenAI archive into a model folder; nothing in it is executed",
                           "OpenAI archive (.pt)", run_convert);
@@ -225,7 +225,8 @@ void add_model(CLI::App& app) {
       ->check(CLI::ExistingFile);
   convert->add_option("--type", options->type, "fp16 or fp32")->capture_default_str();
   add_import(*model);
-  add("check", "Features of a known input, to compare between machines", "model folder, or pocket", run_check);
+  add("check", "Features of a known input, to compare between machines",
+      "model folder, hf-hub:ORGANISATION/NAME, or pocket", run_check);
 }
 
 }  // namespace attune

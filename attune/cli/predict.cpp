@@ -100,7 +100,7 @@ void run_predict(const PredictOptions& options) {
 void add_predict(CLI::App& app) {
   auto options = std::make_shared<PredictOptions>();
   CLI::App* verb = app.add_subcommand("predict", "Names pictures with an adapter's classes, or with new ones");
-  verb->add_option("--model", options->model, "model folder, or pocket")->required();
+  verb->add_option("--model", options->model, "model folder, hf-hub:ORGANISATION/NAME, or pocket")->required();
   verb->add_option("--adapter", options->adapter, "folder of an adapter");
   verb->add_option("--classes", options->classes, "class names, with commas between them");
   verb->add_option("--class-file", options->class_file, "text file with a class name a line")

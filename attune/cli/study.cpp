@@ -182,7 +182,7 @@ void add_study(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("study", "Compares methods by a whole protocol: data sets, shots and seeds");
   verb->add_option("protocol", arguments->protocol,
                    "few-shot, base-to-new, cross-dataset, dg-multi, dg-single or dg-cross");
-  verb->add_option("--model", arguments->model, "model folder, or pocket")->required();
+  verb->add_option("--model", arguments->model, "model folder, hf-hub:ORGANISATION/NAME, or pocket")->required();
   verb->add_option("--data", arguments->data,
                    "data sets, with commas between them; where one is trained on, the first");
   verb->add_option("--methods", arguments->methods,

@@ -159,7 +159,7 @@ std::string method_help() {
 void add_train(CLI::App& app) {
   auto options = std::make_shared<TrainOptions>();
   CLI::App* verb = app.add_subcommand("train", "Learns an adapter from a few pictures a class");
-  verb->add_option("--model", options->model, "model folder, or pocket")->required();
+  verb->add_option("--model", options->model, "model folder, hf-hub:ORGANISATION/NAME, or pocket")->required();
   verb->add_option("--data", options->data, "data set: a folder, a list file, or emoji-dg")->required();
   verb->add_option("--task", options->task, "classification, or detection (with --method cones, on a detector)")
       ->check(CLI::IsMember({"classification", "detection"}))

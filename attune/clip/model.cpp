@@ -15,6 +15,7 @@
 #include "attune/clip/text_tower.h"
 #include "attune/clip/weights.h"
 #include "attune/data/content_ids.h"
+#include "attune/formats/hub.h"
 #include "attune/formats/tensor_source.h"
 
 namespace attune {
@@ -25,7 +26,10 @@ namespace fs = std::filesystem;
 fs::path resolve(const std::string& name) {
   if (name.empty()) throw UsageError("model: expected a folder or 'pocket', found an empty name");
   if (name == "pocket" && !fs::exists(fs::path(name) / "config.json")) return models_folder() / name;
-  if (!fs::is_directory(name)) throw Error(fmt::format("{}: expected a model folder or 'pocket', found none", name));
+  if (is_hub_name(name)) return hub_folder(name);
+  if (!fs::is_directory(name)) {
+    throw Error(fmt::format("{}: expected a model folder, 'pocket' or hf-hub:ORGANISATION/NAME, found none", name));
+  }
   return name;
 }
 

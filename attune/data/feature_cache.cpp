@@ -11,10 +11,10 @@
 #include <zlib.h>
 
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "attune/base/error.h"
+#include "attune/base/file_lock.h"
 #include "attune/base/files.h"
 
 namespace attune {
@@ -30,22 +30,6 @@ constexpr std::string_view kEnding = ".features";
 std::uint32_t checksum(const void* bytes, std::size_t count) {
   return static_cast<std::uint32_t>(::crc32(0, static_cast<const Bytef*>(bytes), static_cast<uInt>(count)));
 }
-
-/// An exclusive lock on the file among processes, for as long as the object lives.
-class FileLock {
- public:
-  FileLock(int descriptor, const std::filesystem::path& path) : descriptor_(descriptor) {
-    while (::flock(descriptor_, LOCK_EX) != 0) {
-      if (errno != EINTR) throw Error(fmt::format("cannot lock {}: {}", path.string(), std::strerror(errno)));
-    }
-  }
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
-  ~FileLock() { ::flock(descriptor_, LOCK_UN); }
-
- private:
-  int descriptor_;
-};
 
 std::uint64_t size_of(int descriptor) {
   struct stat status {};

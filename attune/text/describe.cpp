@@ -11,7 +11,7 @@
 #include "attune/base/files.h"
 #include "attune/base/json.h"
 #include "attune/text/describe_answers.h"
-#include "attune/text/describe_http.h"
+#include "attune/base/http.h"
 #include "attune/text/templates.h"
 
 namespace attune {

@@ -2,7 +2,7 @@
 
 #include "attune/base/json.h"
 #include "tests/cli/program.h"
-#include "tests/text/local_server.h"
+#include "tests/support/local_server.h"
 
 namespace attune {
 namespace {

@@ -8,7 +8,7 @@
 #include "attune/base/files.h"
 #include "attune/base/json.h"
 #include "attune/text/describe_answers.h"
-#include "tests/text/local_server.h"
+#include "tests/support/local_server.h"
 
 namespace attune {
 namespace {

@@ -36,7 +36,8 @@ class LocalServer {
     ::close(listener_);
   }
 
-  std::string url() const { return "http://127.0.0.1:" + std::to_string(port_) + "/v1"; }
+  std::string root() const { return "http://127.0.0.1:" + std::to_string(port_); }
+  std::string url() const { return root() + "/v1"; }
   std::vector<std::string> requests() const {
     const std::lock_guard lock(mutex_);
     return requests_;
@@ -78,7 +79,9 @@ class LocalServer {
       if (got <= 0) return text;
       text.append(piece, static_cast<std::size_t>(got));
       const std::size_t head = text.find("\r\n\r\n"), length = text.find("Content-Length: ");
-      if (head == std::string::npos || length == std::string::npos) continue;
+      if (head == std::string::npos) continue;
+      if (text.starts_with("GET ")) return text;
+      if (length == std::string::npos) continue;
       if (text.size() >= head + 4 + std::stoul(text.substr(length + 16))) return text;
     }
   }
