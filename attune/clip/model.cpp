@@ -92,6 +92,7 @@ ClipModel load_model(const std::string& name_or_folder, const LoadOptions& optio
   model.folder = resolve(name_or_folder);
   const auto description = describe_folder(model.folder);
   model.config = description.config;
+  if (is_hub_name(name_or_folder)) model.config.name = parse_hub_name(name_or_folder).repository;
   model.preprocess = description.preprocess;
   model.device = options.device;
   model.products = options.products;

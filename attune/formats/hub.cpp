@@ -164,7 +164,7 @@ fs::path download_model(const HubName& name, const fs::path& repository) {
 
   const fs::path folder = repository / "snapshots" / listing.commit;
   fs::create_directories(folder);
-  const fs::path lock_path = folder.string() + ".lock";
+  const fs::path lock_path = repository / "attune.lock";
   const OpenFile lock_file(lock_path);
   const FileLock lock(lock_file.descriptor, lock_path);
   for (const HubFile& file : files) {
