@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include <fmt/format.h>
@@ -14,6 +15,7 @@
 #include "attune/evaluation/detection_report.h"
 #include "attune/evaluation/detection_run.h"
 #include "attune/evaluation/evaluate.h"
+#include "attune/evaluation/segmentation_run.h"
 #include "attune/images/decode.h"
 #include "attune/images/encode.h"
 #include "attune/tensors/device.h"
@@ -126,6 +128,8 @@ struct DetectOptions {
   std::string model, adapter, classes, sentence = "a photo of a {}", data, part = "test", out;
   std::vector<std::string> images;
   double threshold = 0.1, overlap = 0.5;
+  std::string segment, segment_adapter;
+  SegmentSettings masks;
 };
 
 Concepts wanted_concepts(const DetectOptions& options, const OwlVit& detector, const BoxDataset& data) {
@@ -136,6 +140,48 @@ Concepts wanted_concepts(const DetectOptions& options, const OwlVit& detector, c
   return concepts_by_name(options.model, load_options(options.common), names, options.sentence);
 }
 
+/// What gives detections their masks: a segmenter, and a condition for each concept.
+struct Masks {
+  std::optional<ClipSeg> segmenter;
+  Tensor conditions;
+};
+
+Masks wanted_masks(const DetectOptions& options, const Concepts& concepts) {
+  Masks masks;
+  if (options.segment.empty()) {
+    if (!options.segment_adapter.empty()) throw UsageError("--segment-adapter: expected --segment with it, found none");
+    return masks;
+  }
+  LoadOptions image_only = load_options(options.common);
+  image_only.text = false;
+  masks.segmenter = ClipSeg::load(options.segment, image_only);
+  if (options.segment_adapter.empty()) {
+    masks.conditions =
+        conditions_by_name(options.segment, load_options(options.common), concepts.names, options.sentence).queries;
+    return masks;
+  }
+  const Concepts learned = load_conditions(options.segment_adapter, *masks.segmenter);
+  std::vector<Tensor> rows;
+  for (const std::string& name : concepts.names) {
+    const auto found = std::find(learned.names.begin(), learned.names.end(), name);
+    if (found == learned.names.end()) {
+      throw UsageError(fmt::format("--segment-adapter {}: expected an embedding of \"{}\", found none",
+                                   options.segment_adapter, name));
+    }
+    rows.push_back(learned.queries[found - learned.names.begin()]);
+  }
+  masks.conditions = at::stack(rows);
+  return masks;
+}
+
+/// One PNG a mask, named by its place among what was found in the picture.
+void write_masks(const fs::path& folder, const BoxPicture& picture, const std::vector<Detection>& found) {
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    const std::string name = fmt::format("{}_{}_{}.png", picture.id, picture.path.stem().string(), i + 1);
+    write_file(folder / name, encode_png(picture_of(found[i].mask)));
+  }
+}
+
 /// The pictures of a part of a data set, or those of the command line, numbered from 1.
 BoxDataset wanted_pictures(const DetectOptions& options) {
   BoxDataset data;
@@ -143,7 +189,7 @@ BoxDataset wanted_pictures(const DetectOptions& options) {
     throw UsageError("detect: expected pictures or --data, found both or neither");
   }
   if (!options.data.empty()) {
-    data = divide_boxes(open_boxes(options.data), options.common.seed);
+    data = divide_boxes(open_boxes(options.data, !options.segment.empty()), options.common.seed);
     auto& part = options.part == "train" ? data.train : options.part == "val" ? data.val : data.test;
     if (part.empty()) throw UsageError(fmt::format("--part: the data set has no pictures in {}", options.part));
     data.all = std::move(part);
@@ -161,6 +207,7 @@ Json line_of(const fs::path& path, const std::vector<Detection>& found, const st
     boxes.push_back({{"name", names[static_cast<std::size_t>(one.category)]},
                      {"score", one.score},
                      {"bbox", {one.box.x, one.box.y, one.box.width, one.box.height}}});
+    if (one.mask.known()) boxes.back()["segmentation"] = json_of(one.mask);
   }
   return {{"path", path.string()}, {"boxes", boxes}};
 }
@@ -181,6 +228,7 @@ void run_detect(const DetectOptions& options) {
   image_only.text = false;
   const OwlVit detector = OwlVit::load(options.model, image_only);
   const Concepts concepts = wanted_concepts(options, detector, data);
+  const Masks masks = wanted_masks(options, concepts);
   const bool measured = !options.data.empty();
   if (measured && concepts.names != data.category_names()) {
     throw UsageError("detect: expected the categories of --data, in their order, found other names");
@@ -194,12 +242,14 @@ void run_detect(const DetectOptions& options) {
     picture.width = image.width;
     picture.height = image.height;
     std::vector<Detection> found = find_objects(look_at(detector, image), concepts.queries, picture, settings);
+    if (masks.segmenter) segment_found(*masks.segmenter, image, masks.conditions, options.masks, found);
     all.insert(all.end(), found.begin(), found.end());
     std::erase_if(found, [&](const Detection& one) { return one.score < options.threshold; });
     if (!options.out.empty()) {
       const fs::path file =
           fs::path(options.out) / "pictures" / fmt::format("{}_{}.png", picture.id, picture.path.stem().string());
       write_file(file, encode_png(with_detections(image, found, concepts.names, options.threshold)));
+      if (masks.segmenter) write_masks(fs::path(options.out) / "masks", picture, found);
     }
     const Json line = line_of(picture.path, found, concepts.names);
     if (common.json) print_json(line);
@@ -221,10 +271,14 @@ void run_detect(const DetectOptions& options) {
     write_json(fs::path(options.out) / "detections.json", measured ? results : with_files(results, data.all));
   }
   if (!measured) return;
-  const DetectionMetrics metrics = measure_detections(data.all, categories.size(), all);
-  if (common.json)
-    print_json({{"dataset", data.name}, {"task", "detection"}, {"metrics", metrics.to_json(categories)}});
-  say(common, metrics_table({{"measured", metrics}}));
+  std::vector<MeasuredDetections> metrics = {{"boxes", measure_detections(data.all, categories.size(), all)}};
+  Json results = {{"dataset", data.name}, {"task", "detection"}, {"metrics", metrics[0].metrics.to_json(categories)}};
+  if (masks.segmenter) {
+    metrics.push_back({"masks", measure_detections(data.all, categories.size(), all, Compared::kMasks)});
+    results["mask_metrics"] = metrics[1].metrics.to_json(categories);
+  }
+  if (common.json) print_json(results);
+  say(common, metrics_table(metrics));
 }
 
 }  // namespace
@@ -275,7 +329,18 @@ void add_detect(CLI::App& app) {
   verb->add_option("--overlap", options->overlap, "IoU above which the lesser of two boxes of a name is dropped")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  verb->add_option("--out", options->out, "folder for the pictures with boxes and the detections as COCO results");
+  verb->add_option("--segment", options->segment,
+                   "folder of a segmenter (Hugging Face, clipseg), or pocket-segmenter: gives each object its mask");
+  verb->add_option("--segment-adapter", options->segment_adapter,
+                   "embeddings for the segmenter, from attune train --task segmentation; default: the names");
+  verb->add_option("--segment-margin", options->masks.margin, "share of a box's sides added before it is cut out")
+      ->check(CLI::Range(0.0, 10.0))
+      ->capture_default_str();
+  verb->add_option("--segment-threshold", options->masks.threshold, "least probability of a pixel within a mask")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  verb->add_option("--out", options->out,
+                   "folder for the pictures with boxes, the masks, and the detections as COCO results");
   add_common(*verb, options->common);
   verb->callback([options] { run_detect(*options); });
 }

@@ -7,7 +7,7 @@
 
 namespace attune {
 
-/// The options of `attune train` that a search on a detector takes.
+/// The options of `attune train` that a search on a detector or a segmenter takes.
 struct DetectionTraining {
   Common common;
   std::string model, data, method, recipe, out;
@@ -18,5 +18,7 @@ struct DetectionTraining {
 
 /// `attune train --task detection`: searches, measures beside zero-shot by name, and writes a report with pictures.
 void train_detection(const DetectionTraining& options);
+/// `attune train --task segmentation`: the same for masks, within the true boxes of the test pictures.
+void train_segmentation(const DetectionTraining& options);
 
 }  // namespace attune

@@ -7,6 +7,7 @@
 #include "attune/tensors/device.h"
 #include "attune/training/clip_pretraining.h"
 #include "attune/training/mae_pretraining.h"
+#include "attune/training/segmenter_pretraining.h"
 #include "attune/training/stopped.h"
 
 namespace attune {
@@ -72,6 +73,19 @@ void run_pretrain_mae(const PretrainOptions& options, bool seed_given) {
   say(common, fmt::format("reconstructions: {}", (pretraining.out / "reconstructions.png").string()));
 }
 
+void run_pretrain_segmenter(const PretrainOptions& options, bool seed_given) {
+  const Common& common = options.common;
+  prepare_pretraining(common);
+  const SegmenterPretraining pretraining{read_recipe(options, segmenter_pretraining_schema(), seed_given), options.data,
+                                         options.out, options.resume};
+  say(common, fmt::format("recipe:\n{}", pretraining.recipe.to_yaml()));
+  say(common, describe_segmenter_needs(pretraining.recipe));
+  const auto progress = make_progress(common, "pre-training");
+  if (!pretrain_segmenter(pretraining, progress.get())) stopped(options);
+  say_model(options);
+  say(common, fmt::format("masks: {}", (pretraining.out / "masks.png").string()));
+}
+
 std::string key_help(const Schema& schema) {
   std::string text = "Keys of a recipe:\n";
   for (const Key& key : schema) {
@@ -104,6 +118,11 @@ void add_pretrain(CLI::App& app) {
   CLI::App* mae =
       verb->add_subcommand("mae", "Trains a small domain model, a masked autoencoder, on unlabelled pictures");
   add_options(*mae, *options, "folder of the pictures, at any depth", mae_pretraining_schema());
+  CLI::App* segmenter = verb->add_subcommand(
+      "segmenter", "Trains a small segmenter on scenes of drawings, which begins with a small CLIP's towers");
+  add_options(*segmenter, *options, "folder of the icon sets, as scripts/setup installs them",
+              segmenter_pretraining_schema());
+  segmenter->callback([options, segmenter] { run_pretrain_segmenter(*options, segmenter->count("--seed") > 0); });
   mae->callback([options, mae] { run_pretrain_mae(*options, mae->count("--seed") > 0); });
 }
 

@@ -127,7 +127,7 @@ void run_train(const TrainOptions& options) {
                           (task.folder / "adapter").string(), (task.folder / "report.html").string()));
 }
 
-/// Options that mean nothing to a search on a detector are refused rather than passed over.
+/// Options that mean nothing to a search on a detector or segmenter are refused rather than passed over.
 DetectionTraining detection_training(const TrainOptions& options) {
   const std::pair<const char*, bool> others[] = {{"--domain", !options.domains.empty()},
                                                  {"--draw", !options.draw.empty()},
@@ -138,7 +138,7 @@ DetectionTraining detection_training(const TrainOptions& options) {
                                                  {"--skip-broken", options.pictures.skip_broken},
                                                  {"--no-cache", options.pictures.no_cache}};
   for (const auto& [name, given] : others) {
-    if (given) throw UsageError(fmt::format("{}: not an option of --task detection", name));
+    if (given) throw UsageError(fmt::format("{}: not an option of --task {}", name, options.task));
   }
   return {options.common, options.model,       options.data,   options.method,  options.recipe, options.out,
           options.shots,  options.assignments, options.resume, options.dry_run, options.no_test};
@@ -161,8 +161,9 @@ void add_train(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("train", "Learns an adapter from a few pictures a class");
   verb->add_option("--model", options->model, "model folder, hf-hub:ORGANISATION/NAME, or pocket")->required();
   verb->add_option("--data", options->data, "data set: a folder, a list file, or emoji-dg")->required();
-  verb->add_option("--task", options->task, "classification, or detection (with --method cones, on a detector)")
-      ->check(CLI::IsMember({"classification", "detection"}))
+  verb->add_option("--task", options->task,
+                   "classification, or with --method cones: detection (on a detector) or segmentation (on a segmenter)")
+      ->check(CLI::IsMember({"classification", "detection", "segmentation"}))
       ->capture_default_str();
   verb->add_option("--method", options->method, "NAME or NAME:key=value,...");
   verb->add_option("--recipe", options->recipe, "YAML file with configuration keys")->check(CLI::ExistingFile);
@@ -187,6 +188,7 @@ void add_train(CLI::App& app) {
   verb->footer(method_help);
   verb->callback([options] {
     if (options->task == "detection") return train_detection(detection_training(*options));
+    if (options->task == "segmentation") return train_segmentation(detection_training(*options));
     run_train(*options);
   });
 }

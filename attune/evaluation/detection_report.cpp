@@ -41,6 +41,29 @@ std::string svg_of(const Image& picture, const std::vector<DrawnBox>& boxes) {
   return svg + "</svg>";
 }
 
+/// The pixels of a mask mixed with the colour, its rim more than what is within.
+void tint(Image& picture, const Mask& mask, const std::string& colour) {
+  const std::vector<std::uint8_t> pixels = pixels_of(mask);
+  const auto inside = [&](int x, int y) {
+    return x >= 0 && y >= 0 && x < picture.width && y < picture.height &&
+           pixels[static_cast<std::size_t>(y) * static_cast<std::size_t>(picture.width) +
+                  static_cast<std::size_t>(x)] != 0;
+  };
+  for (int y = 0; y < picture.height; ++y) {
+    for (int x = 0; x < picture.width; ++x) {
+      if (!inside(x, y)) continue;
+      const bool rim = !inside(x - 1, y) || !inside(x + 1, y) || !inside(x, y - 1) || !inside(x, y + 1);
+      const int share = rim ? 90 : 45;  // per cent
+      std::uint8_t* pixel = &picture.rgb[3 * (static_cast<std::size_t>(y) * static_cast<std::size_t>(picture.width) +
+                                              static_cast<std::size_t>(x))];
+      for (std::size_t c = 0; c < 3; ++c) {
+        const int own = std::stoi(colour.substr(1 + 2 * c, 2), nullptr, 16);
+        pixel[c] = static_cast<std::uint8_t>((own * share + pixel[c] * (100 - share)) / 100);
+      }
+    }
+  }
+}
+
 std::string number(double value) {
   return value < 0 ? "–" : fmt::format("{:.1f}", 100 * value);
 }
@@ -75,14 +98,16 @@ Image with_boxes(const Image& picture, const std::vector<DrawnBox>& boxes) {
 Image with_detections(const Image& picture, const std::vector<Detection>& detections,
                       const std::vector<std::string>& names, double threshold) {
   std::vector<DrawnBox> boxes;
+  Image tinted = picture;
   // The best are drawn last, over the others.
   for (auto one = detections.rbegin(); one != detections.rend(); ++one) {
     if (one->score < threshold) continue;
+    if (one->mask.known()) tint(tinted, one->mask, category_colour(one->category));
     boxes.push_back({one->box,
                      fmt::format("{} {:.0f}", names.at(static_cast<std::size_t>(one->category)), 100 * one->score),
                      category_colour(one->category)});
   }
-  return with_boxes(picture, boxes);
+  return with_boxes(tinted, boxes);
 }
 
 std::string detection_page(const Json& results, const std::vector<BoxCategory>& categories,

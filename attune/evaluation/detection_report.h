@@ -22,7 +22,7 @@ std::string category_colour(std::int64_t category);
 
 /// The picture with boxes over it.
 Image with_boxes(const Image& picture, const std::vector<DrawnBox>& boxes);
-/// The same with detections of at least a score, named.
+/// The same with detections of at least a score, named, and with their masks where they have some.
 Image with_detections(const Image& picture, const std::vector<Detection>& detections,
                       const std::vector<std::string>& names, double threshold);
 

@@ -1,0 +1,336 @@
+#include "attune/training/segmenter_pretraining.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "attune/base/error.h"
+#include "attune/base/files.h"
+#include "attune/clip/folder.h"
+#include "attune/data/composites.h"
+#include "attune/data/parallel.h"
+#include "attune/images/encode.h"
+#include "attune/tasks/segmentation.h"
+#include "attune/tensors/parallel.h"
+#include "attune/text/templates.h"
+#include "attune/training/estimate.h"
+#include "attune/training/pretrain_recipe.h"
+#include "attune/training/pretrain_run.h"
+#include "attune/training/run_log.h"
+#include "attune/training/run_settings.h"
+#include "attune/training/segmenter_model.h"
+#include "attune/training/segmenter_views.h"
+
+namespace attune {
+namespace {
+
+constexpr std::int64_t kReportEvery = 20;  // steps
+constexpr std::int64_t kShown = 16;        // views of the sheet
+constexpr int kDrawingSide = 128;          // of a rendering, pixels
+
+PretrainStage segmenter_stage(const Config& recipe) {
+  PretrainStage stage;
+  stage.name = "segmenter";
+  stage.batch = recipe.integer("batch", 1, 4096);
+  stage.samples = recipe.integer("views.samples", 0, 1'000'000'000) / stage.batch * stage.batch;
+  stage.learning_rate = recipe.number("learning_rate");
+  stage.last_rate = recipe.number("optimiser.last_rate");
+  stage.warmup = recipe.integer("warmup", 0, 1'000'000);
+  return stage;
+}
+
+CompositeSettings scene_settings(const Config& recipe) {
+  CompositeSettings settings;
+  settings.size = static_cast<int>(recipe.integer("scenes.size", 16, 4096));
+  settings.least = static_cast<int>(recipe.integer("scenes.least", 1, 1000));
+  settings.most = static_cast<int>(recipe.integer("scenes.most", 1, 1000));
+  settings.smallest = recipe.number("scenes.smallest");
+  settings.largest = recipe.number("scenes.largest");
+  settings.overlap = recipe.number("scenes.overlap");
+  return settings;
+}
+
+SegmenterShape shape_of(const Config& recipe) {
+  SegmenterShape shape;
+  shape.size = recipe.integer("size", 4, 4096);
+  for (const std::string& one : split_list(recipe.text("extract"))) {
+    if (one.empty() || one.size() > 4 || one.find_first_not_of("0123456789") != std::string::npos) {
+      throw UsageError(fmt::format("extract: expected numbers of blocks with commas between them, found \"{}\"", one));
+    }
+    shape.extract.push_back(std::stoll(one));
+  }
+  if (shape.extract.empty()) throw UsageError("extract: expected at least one block, found none");
+  shape.width = recipe.integer("decoder.width", 2, 8192);
+  shape.hidden = recipe.integer("decoder.hidden", 1, 65536);
+  shape.heads = recipe.integer("decoder.heads", 1, 1024);
+  shape.complex_head = recipe.flag("decoder.complex");
+  return shape;
+}
+
+/// Every name in every sentence, sentence by sentence.
+std::vector<std::string> sentences_of(const Config& recipe, const std::vector<std::string>& names) {
+  std::vector<std::string> sentences;
+  for (const std::string& one : split_list(recipe.text("sentences"))) {
+    if (one.find("{}") == std::string::npos) {
+      throw UsageError(fmt::format("sentences: expected {{}} in the place of each name, found \"{}\"", one));
+    }
+    for (const std::string& name : names) sentences.push_back(fill(one, name));
+  }
+  if (sentences.empty()) throw UsageError("sentences: expected at least one, found none");
+  return sentences;
+}
+
+/// Views, wanted masks and found ones in three columns, two views a row.
+Image mask_sheet(const SegmenterViews& views, const Tensor& logits, const Preprocess& preprocess) {
+  const std::int64_t count = std::min<std::int64_t>(kShown, views.pixels.size(0)) / 2 * 2, side = preprocess.size;
+  const auto channel = [](const std::array<float, 3>& values) {
+    return at::tensor(at::ArrayRef<float>(values.data(), values.size())).view({1, 3, 1, 1});
+  };
+  const auto grey = [&](const Tensor& shares) {
+    return shares.narrow(0, 0, count).unsqueeze(1).expand({count, 3, side, side});
+  };
+  const Tensor seen = views.pixels.narrow(0, 0, count) * channel(preprocess.deviation) + channel(preprocess.mean);
+  const Tensor panels = at::stack({seen, grey(views.targets), grey(at::sigmoid(logits.detach()))}, 1);
+  const Tensor bytes = (panels.clamp(0, 1) * 255)
+                           .round()
+                           .to(at::kByte)
+                           .view({count / 2, 6, 3, side, side})
+                           .permute({0, 3, 1, 4, 2})
+                           .contiguous();
+  Image image{static_cast<int>(6 * side), static_cast<int>(count / 2 * side), {}};
+  image.rgb.assign(bytes.const_data_ptr<std::uint8_t>(), bytes.const_data_ptr<std::uint8_t>() + bytes.numel());
+  return image;
+}
+
+class Pretraining {
+ public:
+  Pretraining(const SegmenterPretraining& settings, Progress* progress)
+      : recipe_(settings.recipe),
+        progress_(progress),
+        seed_(static_cast<std::uint64_t>(recipe_.integer("seed"))),
+        stage_(segmenter_stage(recipe_)),
+        scenes_(scene_settings(recipe_)),
+        cuts_(recipe_),
+        run_(settings.out),
+        model_(recipe_.text("base"), shape_of(recipe_), seed_),
+        list_(read_file(recipe_.text("drawings"))) {
+    if (stage_.batch % cuts_.views != 0) {
+      throw UsageError(
+          fmt::format("batch: expected a multiple of views.scene {}, found {}", cuts_.views, stage_.batch));
+    }
+    TensorMap saved;
+    position_ = run_.begin(recipe_, settings.resume, saved);
+    check_list(!saved.empty());
+    drawings_ = render_drawings(recipe_.text("drawings"), settings.icons, {}, kDrawingSide, threads(), progress);
+    conditions_ = model_.conditions(sentences_of(recipe_, drawings_.categories))
+                      .view({-1, std::ssize(drawings_.categories), model_.config().clip.joint_width});
+    if (!saved.empty()) model_.load_state(saved);
+    optimiser_ = make_pretrain_optimiser(model_.parameters(), recipe_, saved);
+    log_.emplace(run_.folder() / "metrics.jsonl", position_.log_bytes);
+    clock_ = WorkClock(position_.seconds);
+    saved_at_ = position_.seconds;
+  }
+
+  bool run() {
+    std::int64_t rated_samples = position_.samples;
+    double rated_at = clock_.seconds();
+    while (position_.step < stage_.steps()) {
+      if (stop_requested()) {
+        checkpoint();
+        return false;
+      }
+      step();
+      if (position_.step % kReportEvery == 0 || position_.step == stage_.steps()) {
+        report(static_cast<double>(position_.samples - rated_samples) / (clock_.seconds() - rated_at));
+        rated_samples = position_.samples;
+        rated_at = clock_.seconds();
+      }
+      if (progress_ != nullptr) progress_->update(position_.samples, stage_.samples, note_);
+      if (clock_.seconds() - saved_at_ > 60.0 * recipe_.number("checkpoint.minutes")) checkpoint();
+    }
+    checkpoint();
+    if (progress_ != nullptr) progress_->finish();
+    return true;
+  }
+
+ private:
+  static int threads() { return static_cast<int>(parallel_width()); }
+
+  /// A run goes on only with the drawings that it began with; what was trained on is kept beside the model.
+  void check_list(bool resumed) const {
+    const std::filesystem::path path = run_.folder() / "drawings.json";
+    if (!resumed) return write_file(path, list_);
+    if (read_file(path) != list_) {
+      throw UsageError(fmt::format("{}: a run goes on only with its own drawings, found others in {}", path.string(),
+                                   recipe_.text("drawings")));
+    }
+  }
+
+  SegmenterViews draw_views() const {
+    const std::int64_t count = stage_.batch / cuts_.views;
+    const auto first = static_cast<std::uint64_t>(position_.step * count);
+    std::vector<Composite> batch(static_cast<std::size_t>(count));
+    parallel_for(count, threads(), [&](std::int64_t i) {
+      batch[static_cast<std::size_t>(i)] = compose(drawings_, scenes_, seed_, first + static_cast<std::uint64_t>(i));
+    });
+    return segmenter_views(batch, std::ssize(drawings_.categories), cuts_, model_.config().preprocess, seed_, first);
+  }
+
+  Tensor conditions_of(const SegmenterViews& views) const {
+    KeyedRandom random(seed_, "segmenter.sentences", static_cast<std::uint64_t>(position_.step));
+    std::vector<Tensor> rows;
+    for (const std::int64_t category : views.categories) {
+      const auto sentence = random.below(static_cast<std::uint64_t>(conditions_.size(0)));
+      rows.push_back(conditions_[static_cast<std::int64_t>(sentence)][category]);
+    }
+    return at::stack(rows);
+  }
+
+  void step() {
+    views_ = draw_views();
+    optimiser_->zero_gradients();
+    logits_ = model_.logits(views_.pixels, conditions_of(views_));
+    const MaskLoss parts = mask_loss(logits_, views_.targets);
+    const Tensor entropy = parts.entropy.mean(), dice = parts.dice.mean();
+    position_.loss_sum +=
+        pretrain_step(*optimiser_, entropy + dice, recipe_, stage_.rate(position_.step), stage_.name, position_.step);
+    terms_ = {{"entropy", entropy.item<double>()}, {"dice", dice.item<double>()}, {"iou", overlap()}};
+    ++position_.summed;
+    ++position_.step;
+    ++position_.draws;
+    position_.samples += stage_.batch;
+  }
+
+  /// Of found and wanted masks, over the views that show something of the name.
+  double overlap() const {
+    const Tensor found = logits_.detach().ge(0), wanted = views_.targets.ge(0.5);
+    const Tensor common = (found & wanted).sum({1, 2}).to(at::kDouble);
+    const Tensor either = (found | wanted).sum({1, 2}).to(at::kDouble).clamp_min(1);
+    const Tensor shown = wanted.sum({1, 2}).gt(0).to(at::kDouble);
+    return (common / either * shown).sum().item<double>() / std::max(1.0, shown.sum().item<double>());
+  }
+
+  /// The loss is the mean since the last report, its terms are those of the last step.
+  void report(double rate) {
+    const double loss = position_.loss_sum / static_cast<double>(position_.summed);
+    position_.loss_sum = 0.0;
+    position_.summed = 0;
+    line_ = {{"step", position_.step},
+             {"samples", position_.samples},
+             {"seconds", clock_.seconds()},
+             {"loss", loss},
+             {"learning_rate", stage_.rate(position_.step - 1)},
+             {"samples_per_second", rate}};
+    for (const auto& [name, value] : terms_) line_[name] = value;
+    log_->write(line_);
+    log_->flush();
+    note_ = fmt::format("loss {:.3f} {:.0f}/s", loss, rate);
+  }
+
+  void checkpoint() {
+    position_.seconds = clock_.seconds();
+    position_.log_bytes = log_->flush();
+    run_.save_checkpoint(position_, model_.state(), optimiser_.get());
+    run_.replace_model([&](const std::filesystem::path& folder) {
+      model_.save_folder(folder);
+      write_file(folder / "drawings.json", list_);
+      write_json(folder / "metrics.json", {{"steps", position_.step},
+                                           {"samples", position_.samples},
+                                           {"drawings", drawings_.drawings.size()},
+                                           {"categories", drawings_.categories.size()},
+                                           {"drawings_sha256", sha256(list_)},
+                                           {"last", line_}});
+    });
+    if (logits_.defined()) {
+      write_file(run_.folder() / "masks.png", encode_png(mask_sheet(views_, logits_, model_.config().preprocess)));
+    }
+    saved_at_ = clock_.seconds();
+  }
+
+  const Config& recipe_;
+  Progress* progress_;
+  std::uint64_t seed_;
+  PretrainStage stage_;
+  CompositeSettings scenes_;
+  ViewSettings cuts_;
+  PretrainRun run_;
+  SegmenterModel model_;
+  std::string list_;
+  Drawings drawings_;
+  Tensor conditions_;  // [sentences, categories, d]
+  std::unique_ptr<Optimiser> optimiser_;
+  std::optional<RunLog> log_;
+  PretrainPosition position_;
+  SegmenterViews views_;  // of the last step, with what was found
+  Tensor logits_;
+  Losses terms_;
+  Json line_;
+  std::string note_;
+  WorkClock clock_;
+  double saved_at_ = 0.0;
+};
+
+}  // namespace
+
+Schema segmenter_pretraining_schema() {
+  Schema schema = {
+      {"seed", 0, "every random choice follows from it"},
+      {"base", "models/pocket", "folder of the CLIP that it begins with, from the current folder"},
+      {"drawings", "models/pocket-detector/drawings.json", "list of the drawings, from the current folder"},
+      {"sentences", "{},a photo of a {},a drawing of a {}", "in which names stand, with commas between them"},
+      {"size", 96, "side of the input, pixels"},
+      {"extract", "0,1,3", "blocks of the image tower whose activations are decoded, from 0"},
+      {"decoder.width", 64, "width of the decoder"},
+      {"decoder.hidden", 256, "hidden width of its perceptrons"},
+      {"decoder.heads", 4, "its attention heads"},
+      {"decoder.complex", true, "cells become pixels by three convolutions, for patches of 16; else by one"},
+      {"scenes.size", 192, "side of a scene, pixels"},
+      {"scenes.least", 2, "drawings a scene, at least"},
+      {"scenes.most", 8, "drawings a scene, at most"},
+      {"scenes.smallest", 0.15, "smallest longer side of a drawing, as a share of the scene's"},
+      {"scenes.largest", 0.5, "largest longer side"},
+      {"scenes.overlap", 0.2, "most that two boxes have in common, as a share of the smaller one"},
+      {"optimiser.beta1", 0.9, "AdamW"},
+      {"optimiser.beta2", 0.98, "AdamW"},
+      {"optimiser.epsilon", 1e-8, "AdamW"},
+      {"optimiser.weight_decay", 0.05, "of matrices; vectors have none"},
+      {"optimiser.clip", 1.0, "largest norm of the gradient"},
+      {"optimiser.last_rate", 0.02, "share of the learning rate at the end"},
+      {"views.samples", 60000, "views that are trained on; a resumed run may be longer or shorter"},
+      {"batch", 32, "views a step"},
+      {"learning_rate", 5e-4, "at the top of the schedule"},
+      {"warmup", 100, "steps of linear warm-up"},
+      {"checkpoint.minutes", 4.0, "between two checkpoints"},
+  };
+  const Schema views = ViewSettings::schema();
+  schema.insert(schema.end(), views.begin(), views.end());
+  return schema;
+}
+
+std::string describe_segmenter_needs(const Config& recipe) {
+  const PretrainStage stage = segmenter_stage(recipe);
+  const SegmenterShape shape = shape_of(recipe);
+  const VisionConfig vision = describe_folder(recipe.text("base")).config.vision;
+  const double side = static_cast<double>(shape.size) / static_cast<double>(vision.patch);
+  const double rows = side * side + 1, width = static_cast<double>(vision.width);
+  const double layers = static_cast<double>(shape.extract.back() + 1), own = static_cast<double>(shape.width);
+  const double tower = layers * width * (4 * width + 2 * static_cast<double>(vision.hidden));
+  const double decoder =
+      static_cast<double>(shape.extract.size()) * own * (width + 4 * own + 2 * static_cast<double>(shape.hidden)) +
+      17 * own * own;
+  // Forward, gradients of the inputs and of the weights.
+  const double products = 3.0 * static_cast<double>(stage.samples) * rows * (tower + decoder);
+  return fmt::format(
+      "needs about {:.0f} MB for the model and {:.0f} MB for training; about {:.0f} s for {} steps",
+      4 * 4 * (tower + decoder) / 1e6,
+      static_cast<double>(stage.batch) * (kept_bytes(rows, width, layers) + kept_bytes(rows, own, 3)) / 1e6,
+      forward_seconds(products, measured_rate()), stage.steps());
+}
+
+bool pretrain_segmenter(const SegmenterPretraining& pretraining, Progress* progress) {
+  return Pretraining(pretraining, progress).run();
+}
+
+}  // namespace attune
