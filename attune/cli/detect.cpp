@@ -12,6 +12,7 @@
 #include "attune/base/files.h"
 #include "attune/cli/picture_list.h"
 #include "attune/cli/verbs.h"
+#include "attune/evaluation/detection_floors.h"
 #include "attune/evaluation/detection_report.h"
 #include "attune/evaluation/detection_run.h"
 #include "attune/evaluation/evaluate.h"
@@ -96,26 +97,45 @@ void measure_search(const DetectionTraining& options, const DetectionSearch& sea
   const auto detections = find_in_pictures(*found.detector, data.root, data.test,
                                            {found.learned.queries, named.queries}, settings, progress.get());
   const std::size_t count = data.categories.size();
-  const std::vector<MeasuredDetections> measured = {{"by name", measure_detections(data.test, count, detections[1])},
-                                                    {"searched", measure_detections(data.test, count, detections[0])}};
+  std::vector<MeasuredDetections> measured = {{"by name", measure_detections(data.test, count, detections[1])},
+                                              {"searched", measure_detections(data.test, count, detections[0])}};
+  const auto all = static_cast<std::int64_t>(count);
+  const DetectionFloors floors = detection_floors(*found.detector, data.root, data.test,
+                                                  commonest_category(search.training, all), all, settings, search.seed);
+  const DetectionMetrics random_floor = measure_detections(data.test, count, floors.at_random);
+  const DetectionMetrics commonest_floor = measure_detections(data.test, count, floors.commonest);
+  std::vector<Detection> shown = detections[0];
+  if (found.tuned) {
+    auto tuned = find_in_pictures(*found.tuned->detector, data.root, data.test,
+                                  {found.tuned->concepts.queries, named.queries}, settings, progress.get());
+    measured.push_back({"second stage", measure_detections(data.test, count, tuned[0])});
+    measured.push_back({"its names", measure_detections(data.test, count, tuned[1])});
+    shown = std::move(tuned[0]);
+  }
   Json results = {{"dataset", data.name},
                   {"model", found.detector->name()},
                   {"pretrained", found.detector->weight_hash()},
                   {"task", "detection"},
-                  {"method", "cones"}};
+                  {"method", search.config.text("method")}};
   results.update(provenance_of(options.common));
   results["split"] = {{"training_pictures", search.training.size()},
                       {"test_pictures", data.test.size()},
                       {"training_hash", hash_of_boxes(search.training)}};
-  results["metrics"] = measured[1].metrics.to_json(data.categories);
   results["zero_shot"] = measured[0].metrics.to_json(data.categories);
+  results["searched"] = measured[1].metrics.to_json(data.categories);
+  results["metrics"] = measured[found.tuned ? 2 : 1].metrics.to_json(data.categories);
+  if (found.tuned) results["zero_shot_tuned"] = measured[3].metrics.to_json(data.categories);
+  results["floors"] = {{"at_random", random_floor.to_json(data.categories)},
+                       {"commonest", commonest_floor.to_json(data.categories)}};
+  measured.push_back({"at random", random_floor});
+  measured.push_back({"commonest", commonest_floor});
   results["search_seconds"] = seconds;
   results["search_memory_mb"] = found.memory_mb;
   results["peak_memory_mb"] = peak_memory_mb();
   results["config"] = search.config.to_json();
   write_json(search.folder / "results.json", results);
-  write_json(search.folder / "detections.json", coco_results(detections[0], data.categories));
-  const auto pictures = draw_pictures(search.folder / "pictures", data, data.test, detections[0], settings.threshold);
+  write_json(search.folder / "detections.json", coco_results(shown, data.categories));
+  const auto pictures = draw_pictures(search.folder / "pictures", data, data.test, shown, settings.threshold);
   write_file(search.folder / "report.html", detection_page(results, data.categories, measured, pictures));
   if (options.common.json) print_json(results);
   say(options.common, fmt::format("\nTest pictures: {}, in per cent\n{}\nadapter: {}\nreport:  {}", data.test.size(),
@@ -132,12 +152,17 @@ struct DetectOptions {
   SegmentSettings masks;
 };
 
-Concepts wanted_concepts(const DetectOptions& options, const OwlVit& detector, const BoxDataset& data) {
-  if (!options.adapter.empty()) return load_concepts(options.adapter, detector);
+/// The detector without its text tower, with the concepts to look for.
+LoadedConcepts wanted_concepts(const DetectOptions& options, const BoxDataset& data) {
+  const LoadOptions load = load_options(options.common);
+  if (!options.adapter.empty()) return load_concepts(options.adapter, options.model, load);
   std::vector<std::string> names = split_list(options.classes);
   if (names.empty()) names = data.category_names();
   if (names.empty()) throw UsageError("detect: expected --adapter, --classes or --data, found none of them");
-  return concepts_by_name(options.model, load_options(options.common), names, options.sentence);
+  LoadOptions image_only = load;
+  image_only.text = false;
+  auto detector = std::make_shared<const OwlVit>(OwlVit::load(options.model, image_only));
+  return {std::move(detector), concepts_by_name(options.model, load, names, options.sentence)};
 }
 
 /// What gives detections their masks: a segmenter, and a condition for each concept.
@@ -224,10 +249,8 @@ void run_detect(const DetectOptions& options) {
   const Common& common = options.common;
   prepare(common);
   BoxDataset data = wanted_pictures(options);
-  LoadOptions image_only = load_options(common);
-  image_only.text = false;
-  const OwlVit detector = OwlVit::load(options.model, image_only);
-  const Concepts concepts = wanted_concepts(options, detector, data);
+  const LoadedConcepts loaded = wanted_concepts(options, data);
+  const Concepts& concepts = loaded.concepts;
   const Masks masks = wanted_masks(options, concepts);
   const bool measured = !options.data.empty();
   if (measured && concepts.names != data.category_names()) {
@@ -241,7 +264,7 @@ void run_detect(const DetectOptions& options) {
     const Image image = measured ? read_box_picture(data.root, picture) : read_image(picture.path);
     picture.width = image.width;
     picture.height = image.height;
-    std::vector<Detection> found = find_objects(look_at(detector, image), concepts.queries, picture, settings);
+    std::vector<Detection> found = find_objects(look_at(*loaded.detector, image), concepts.queries, picture, settings);
     if (masks.segmenter) segment_found(*masks.segmenter, image, masks.conditions, options.masks, found);
     all.insert(all.end(), found.begin(), found.end());
     std::erase_if(found, [&](const Detection& one) { return one.score < options.threshold; });
@@ -298,9 +321,9 @@ void train_detection(const DetectionTraining& options) {
   const auto shots = search.config.integer("shots");
   if (shots < 0) throw UsageError(fmt::format("shots: expected at least 0, found {}", shots));
   search.training = draw_box_shots(search.data.train, static_cast<int>(shots), search.seed);
-  say(options.common,
-      fmt::format("cones on {} ({}): {} categories, {} training, {} test pictures", search.data.name,
-                  search.data.layout, search.data.categories.size(), search.training.size(), search.data.test.size()));
+  say(options.common, fmt::format("{} on {} ({}): {} categories, {} training, {} test pictures",
+                                  search.config.text("method"), search.data.name, search.data.layout,
+                                  search.data.categories.size(), search.training.size(), search.data.test.size()));
   say(options.common, fmt::format("configuration:\n{}", search.config.to_yaml()));
   if (options.dry_run) return;
   const auto progress = make_progress(options.common, "searching");

@@ -6,6 +6,7 @@
 #include "attune/cli/verbs.h"
 #include "attune/tensors/device.h"
 #include "attune/training/clip_pretraining.h"
+#include "attune/training/detector_pretraining.h"
 #include "attune/training/mae_pretraining.h"
 #include "attune/training/segmenter_pretraining.h"
 #include "attune/training/stopped.h"
@@ -86,6 +87,18 @@ void run_pretrain_segmenter(const PretrainOptions& options, bool seed_given) {
   say(common, fmt::format("masks: {}", (pretraining.out / "masks.png").string()));
 }
 
+void run_pretrain_detector(const PretrainOptions& options, bool seed_given) {
+  const Common& common = options.common;
+  prepare_pretraining(common);
+  const DetectorPretraining pretraining{read_recipe(options, detector_pretraining_schema(), seed_given), options.data,
+                                        options.out, options.resume};
+  say(common, fmt::format("recipe:\n{}", pretraining.recipe.to_yaml()));
+  say(common, describe_detector_needs(pretraining.recipe));
+  const auto progress = make_progress(common, "pre-training");
+  if (!pretrain_detector(pretraining, progress.get())) stopped(options);
+  say_model(options);
+}
+
 std::string key_help(const Schema& schema) {
   std::string text = "Keys of a recipe:\n";
   for (const Key& key : schema) {
@@ -123,6 +136,11 @@ void add_pretrain(CLI::App& app) {
   add_options(*segmenter, *options, "folder of the icon sets, as scripts/setup installs them",
               segmenter_pretraining_schema());
   segmenter->callback([options, segmenter] { run_pretrain_segmenter(*options, segmenter->count("--seed") > 0); });
+  CLI::App* detector = verb->add_subcommand(
+      "detector", "Trains a small detector on scenes of drawings, which begins with a small CLIP's towers");
+  add_options(*detector, *options, "folder of the icon sets, as scripts/setup installs them",
+              detector_pretraining_schema());
+  detector->callback([options, detector] { run_pretrain_detector(*options, detector->count("--seed") > 0); });
   mae->callback([options, mae] { run_pretrain_mae(*options, mae->count("--seed") > 0); });
 }
 

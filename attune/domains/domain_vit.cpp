@@ -28,14 +28,6 @@ std::string prefix_of(const NamedTensors& source, Kind kind) {
   return next != source.tensors.end() && next->first.starts_with(prefix) ? prefix : "";
 }
 
-/// Positions [cells, width] of a grid for one of `side` patches a side.
-Tensor interpolate(const Tensor& positions, std::int64_t from, std::int64_t side) {
-  if (from == side) return positions;
-  const auto width = positions.size(1);
-  const Tensor grid = positions.view({1, from, from, width}).permute({0, 3, 1, 2});
-  return at::upsample_bicubic2d(grid, {side, side}, false).permute({0, 2, 3, 1}).reshape({side * side, width});
-}
-
 FrozenLinear make_tap(const DomainConfig& config, const NamedTensors& source, const DomainOptions& options) {
   const auto width = config.blocks.width;
   const auto layer = [&](const std::string& name, std::int64_t out) {
@@ -74,8 +66,8 @@ DomainVitWeights read_weights(const DomainDescription& description, const NamedT
   weights.patch = FrozenLinear(place(patch_matrix(source, patches + ".weight", width, config.patch)),
                                place(source.take(patches + ".bias", {width})), options.products);
   weights.class_row = place(class_token + positions.narrow(1, 0, 1));
-  weights.positions =
-      place(interpolate(positions[0].narrow(0, 1, grid * grid), grid, description.preprocess.size / config.patch));
+  weights.positions = place(
+      interpolate_positions(positions[0].narrow(0, 1, grid * grid), grid, description.preprocess.size / config.patch));
   const BlockNames& names = config.kind == Kind::kDinov2 ? kDinov2Names : kVitNames;
   weights.transformer = frozen_blocks(
       config.blocks, "", block_tensors(source, prefix + "encoder.layer.", names, config.blocks, config.qkv_bias),
@@ -121,6 +113,13 @@ class DomainVit : public DomainModel {
 };
 
 }  // namespace
+
+Tensor interpolate_positions(const Tensor& positions, std::int64_t from, std::int64_t side) {
+  if (from == side) return positions;
+  const auto width = positions.size(1);
+  const Tensor grid = positions.view({1, from, from, width}).permute({0, 3, 1, 2});
+  return at::upsample_bicubic2d(grid, {side, side}, false).permute({0, 2, 3, 1}).reshape({side * side, width});
+}
 
 std::shared_ptr<const DomainModel> make_domain_vit(const DomainDescription& description, const NamedTensors& source,
                                                    const DomainOptions& options, const std::string& key) {

@@ -8,6 +8,9 @@
 
 namespace attune {
 
+/// Positions [from * from, width] of a square grid for one of `side` cells a side (bicubic).
+Tensor interpolate_positions(const Tensor& positions, std::int64_t from, std::int64_t side);
+
 /// A vit, vit_mae (its encoder, without a mask) or dinov2 of the named tensors. Positions of a dinov2 are interpolated
 /// (bicubic) to the grid of its views. `options.pooling` is kClassToken or kMean.
 std::shared_ptr<const DomainModel> make_domain_vit(const DomainDescription& description, const NamedTensors& source,

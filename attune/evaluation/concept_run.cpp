@@ -69,8 +69,7 @@ Tensor concept_start(const DetectionSearch& search, std::int64_t width, double r
   return by_name({name}).repeat({count, 1});
 }
 
-Concepts search_on_task(const DetectionSearch& search, const SearchedModel& model, Task& task, const Tensor& start) {
-  ConceptSearch concepts(start, OptimSettings(search.config), &task);
+void learn_on_task(const DetectionSearch& search, const SearchedModel& model, Learner& learner, std::int64_t samples) {
   TrainRun run;
   run.folder = search.folder;
   run.resume = search.resume;
@@ -78,20 +77,25 @@ Concepts search_on_task(const DetectionSearch& search, const SearchedModel& mode
   run.fingerprint = fingerprint_of(search, model);
   run.progress = search.progress;
   write_file(search.folder / "config.yaml", search.config.to_yaml());
-  const Stages stages = concepts.stages({task.samples(), search.seed});
-  if (run_search(concepts, stages, task.samples(), run) == TrainOutcome::kStopped) {
+  const Stages stages = learner.stages({samples, search.seed});
+  if (run_search(learner, stages, samples, run) == TrainOutcome::kStopped) {
     throw Stopped{fmt::format("continue with the same command and --resume (folder {})", search.folder.string())};
   }
   const ClassNames names{search.data.category_names(), search.config.text("sentence")};
   save_adapter(search.folder / "adapter",
-               {"cones", recorded_config(search.config, model.task), model.name, model.weight_hash, names,
-                search.data.name, hash_of_boxes(search.training), search.seed, nullptr, search.version},
-               concepts);
-  return {names.names, concepts.embeddings().clone()};
+               {search.config.text("method"), recorded_config(search.config, model.task), model.name, model.weight_hash,
+                names, search.data.name, hash_of_boxes(search.training), search.seed, nullptr, search.version},
+               learner);
 }
 
-Concepts read_concepts(const fs::path& adapter, const SearchedModel& model) {
-  const AdapterInfo info = read_adapter_info(adapter);
+Concepts search_on_task(const DetectionSearch& search, const SearchedModel& model, Task& task, const Tensor& start) {
+  ConceptSearch concepts(start, OptimSettings(search.config), &task);
+  learn_on_task(search, model, concepts, task.samples());
+  return {search.data.category_names(), concepts.embeddings().clone()};
+}
+
+AdapterInfo read_concept_info(const fs::path& adapter, const SearchedModel& model) {
+  AdapterInfo info = read_adapter_info(adapter);
   const std::string where = adapter.string();
   const auto task = json_or<std::string>(info.config, "task", "classification", where);
   if (task != model.task) {
@@ -101,8 +105,13 @@ Concepts read_concepts(const fs::path& adapter, const SearchedModel& model) {
     throw Error(fmt::format("adapter {}: expected the model {} with weights {}, found {} with weights {}", where,
                             info.base_model, info.weight_hash, model.name, model.weight_hash));
   }
+  return info;
+}
+
+Concepts read_concepts(const fs::path& adapter, const SearchedModel& model) {
+  const AdapterInfo info = read_concept_info(adapter, model);
   Concepts concepts{info.classes.names, at::zeros({std::ssize(info.classes.names), model.width})};
-  copy_state(read_adapter_tensors(adapter), {{"embeddings", concepts.queries}}, "adapter " + where);
+  copy_state(read_adapter_tensors(adapter), {{"embeddings", concepts.queries}}, "adapter " + adapter.string());
   return concepts;
 }
 

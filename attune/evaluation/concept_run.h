@@ -32,10 +32,15 @@ std::vector<std::string> sentences_of_names(const std::string& sentence, const s
 /// directions of that length.
 Tensor concept_start(const DetectionSearch& search, std::int64_t width, double random_length, const ByName& by_name);
 
+/// Runs the stages of a learner over so many samples in the run's folder, or goes on where the run stopped; writes the
+/// adapter. Throws Stopped on a request to stop.
+void learn_on_task(const DetectionSearch& search, const SearchedModel& model, Learner& learner, std::int64_t samples);
 /// Searches on the task from `start` in the run's folder, or goes on where the run stopped; writes the adapter. Throws
 /// Stopped on a request to stop.
 Concepts search_on_task(const DetectionSearch& search, const SearchedModel& model, Task& task, const Tensor& start);
 
+/// What an adapter says of itself. Throws Error where it was made for another model (naming both hashes) or task.
+AdapterInfo read_concept_info(const std::filesystem::path& adapter, const SearchedModel& model);
 /// What a search left on disk. Throws Error where it was made for another model (naming both hashes) or task.
 Concepts read_concepts(const std::filesystem::path& adapter, const SearchedModel& model);
 

@@ -5,12 +5,12 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "attune/base/error.h"
-#include "attune/base/files.h"
+#include "attune/evaluation/concept_run.h"
 #include "attune/tasks/concept_search.h"
-#include "attune/text/templates.h"
-#include "attune/training/search_run.h"
+#include "attune/tasks/detector_tuning.h"
 #include "attune/training/stopped.h"
 
 namespace attune {
@@ -18,31 +18,33 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Where the search begins, [categories, d].
+/// Where the search begins: [categories, d], or [categories, n, d] where a category has several.
 Tensor start_of(const DetectionSearch& search, const OwlVit& detector) {
-  const std::string start = search.config.text("cones.start"), sentence = search.config.text("sentence");
-  const std::vector<std::string> names = search.data.category_names();
-  const auto count = static_cast<std::int64_t>(names.size());
-  if (start == "random") return random_concepts(count, detector.width(), search.seed);
-  if (start == "text") return concepts_by_name(search.model, search.options, names, sentence).queries;
-  if (start != "concept") {
-    throw UsageError(fmt::format("cones.start: expected text, concept or random, found \"{}\"", start));
+  const std::int64_t n = search.config.integer("cones.embeddings", 1, 1000);
+  const Tensor one = concept_start(search, detector.width(), 1.0, [&](const std::vector<std::string>& names) {
+    return concepts_by_name(search.model, search.options, names, search.config.text("sentence")).queries;
+  });
+  if (n == 1) return one;
+  if (search.config.text("cones.start") != "random") return several_concepts(one, n, search.seed);
+  return random_concepts(one.size(0) * n, one.size(1), search.seed).view({one.size(0), n, one.size(1)});
+}
+
+/// The embeddings among an adapter's tensors, checked.
+Tensor embeddings_of(const TensorMap& tensors, std::int64_t concepts, std::int64_t width, const std::string& where) {
+  const auto found = tensors.find("embeddings");
+  if (found == tensors.end()) throw Error(where + ": expected a tensor \"embeddings\", found none");
+  const Tensor& rows = found->second;
+  const bool fits = rows.dim() >= 2 && rows.dim() <= 3 && rows.size(0) == concepts && rows.size(-1) == width &&
+                    rows.numel() > 0 && rows.is_floating_point();
+  if (!fits) {
+    throw Error(fmt::format("{}: expected \"embeddings\" of {} concepts and width {}, found [{}]", where, concepts,
+                            width, fmt::join(rows.sizes(), ", ")));
   }
-  const std::string name = search.config.text("cones.concept");
-  if (name.empty()) throw UsageError("cones.concept: expected a name to start from, found none");
-  return concepts_by_name(search.model, search.options, {name}, sentence).queries.repeat({count, 1});
+  return rows.to(at::kFloat);
 }
 
-std::string fingerprint_of(const DetectionSearch& search, const OwlVit& detector) {
-  return sha256(search.config.to_yaml() + hash_of_boxes(search.training) + detector.weight_hash() +
-                std::to_string(search.seed) + Json(search.data.category_names()).dump());
-}
-
-/// The task stands in an adapter's configuration, so that a classifier is not made of it.
-Json recorded_config(const Config& config) {
-  Json recorded = config.to_json();
-  recorded["task"] = "detection";
-  return recorded;
+SearchedModel searched_model(const OwlVit& detector) {
+  return {"detection", detector.name(), detector.weight_hash(), detector.width()};
 }
 
 /// What of the process lies in memory now.
@@ -57,77 +59,62 @@ double resident_mb() {
 
 Concepts concepts_by_name(const fs::path& folder, const LoadOptions& options, const std::vector<std::string>& names,
                           const std::string& sentence) {
-  if (sentence.find("{}") == std::string::npos) {
-    throw UsageError(fmt::format("sentence: expected {{}} in the place of the name, found \"{}\"", sentence));
-  }
   LoadOptions text_only = options;
   text_only.image = false;
-  std::vector<std::string> sentences;
-  for (const std::string& name : names) sentences.push_back(fill(sentence, name));
+  const std::vector<std::string> sentences = sentences_of_names(sentence, names);
   return {names, OwlVit::load(folder, text_only).queries(sentences).to(at::kCPU)};
 }
 
-Concepts load_concepts(const fs::path& adapter, const OwlVit& detector) {
-  const AdapterInfo info = read_adapter_info(adapter);
+LoadedConcepts load_concepts(const fs::path& adapter, const fs::path& model, const LoadOptions& options) {
+  LoadOptions image_only = options, neither = options;
+  image_only.text = neither.text = neither.image = false;
+  const AdapterInfo info = read_concept_info(adapter, searched_model(OwlVit::load(model, neither)));
+  const TensorMap tensors = read_adapter_tensors(adapter);
+  auto detector = std::make_shared<const OwlVit>(OwlVit::load(model, image_only, tensors));
   const std::string where = adapter.string();
-  const auto task = json_or<std::string>(info.config, "task", "classification", where);
-  if (task != "detection") throw Error(fmt::format("adapter {}: expected one for detection, found {}", where, task));
-  if (info.weight_hash != detector.weight_hash()) {
-    throw Error(fmt::format("adapter {}: expected the detector {} with weights {}, found {} with weights {}", where,
-                            info.base_model, info.weight_hash, detector.name(), detector.weight_hash()));
-  }
   const auto count = static_cast<std::int64_t>(info.classes.names.size());
-  Concepts concepts{info.classes.names, at::zeros({count, detector.width()})};
-  copy_state(read_adapter_tensors(adapter), {{"embeddings", concepts.queries}}, "adapter " + where);
-  return concepts;
+  const Tensor queries = embeddings_of(tensors, count, detector->width(), "adapter " + where);
+  return {std::move(detector), {info.classes.names, queries}};
 }
 
 Schema detection_schema() {
-  Schema schema = {
-      {"method", "cones", "the method: cones"},
-      {"shots", 10, "training pictures that show a category, for each; 0: all pictures"},
-      {"cones.start", "text", "where the search begins: text (the names), concept (one name for all) or random"},
-      {"cones.concept", "", "the name that all categories begin with, for cones.start=concept"},
-      {"sentence", "a photo of a {}", "in which a name stands for the text tower"},
-  };
-  const Schema optim = OptimSettings::schema({{"optim.name", "adamw"},
-                                              {"optim.weight_decay", 0.0},
-                                              {"optim.warmup", "none"},
-                                              {"epochs", 50},
-                                              {"batch_size", 4}});
-  for (const Schema& part : {MatchSettings::schema(), FindSettings::schema(), optim}) {
+  Schema schema = concept_schema();
+  schema.front().meaning = "cones, or text_offset: an offset on the frozen text encoder's output is learned";
+  schema.push_back({"cones.embeddings", 1, "embeddings a category, of which the best counts; OWL-ViT is made for 1"});
+  for (const Schema& part : {MatchSettings::schema(), FindSettings::schema(), TuningSettings::schema()}) {
     schema.insert(schema.end(), part.begin(), part.end());
   }
   return schema;
 }
 
 FoundConcepts search_concepts(const DetectionSearch& search) {
-  if (search.config.text("method") != "cones") {
-    throw UsageError(fmt::format("method: expected cones for detection, found {}", search.config.text("method")));
+  const std::string method = search.config.text("method");
+  if (method != "cones" && method != "text_offset") {
+    throw UsageError(fmt::format("method: expected cones or text_offset for detection, found {}", method));
   }
+  const bool offset = method == "text_offset";
+  if (offset && search.config.text("cones.start") == "random") {
+    throw UsageError("cones.start: expected text or concept for text_offset, which needs the text encoder's output");
+  }
+  const auto second = TuningSettings::read(search.config);
   if (search.training.empty()) throw Error(search.data.name + ": expected training pictures with boxes, found none");
+  if (second && search.options.device != at::kCPU) {
+    throw UsageError("second.epochs: expected --device cpu for the second stage, found another one");
+  }
   LoadOptions image_only = search.options;
   image_only.text = false;
   const auto detector = std::make_shared<const OwlVit>(OwlVit::load(search.model, image_only));
   DetectionTask task(detector, search.data.root, search.training, MatchSettings(search.config));
-  ConceptSearch concepts(start_of(search, *detector), OptimSettings(search.config), &task);
-  TrainRun run;
-  run.folder = search.folder;
-  run.resume = search.resume;
-  run.seed = search.seed;
-  run.fingerprint = fingerprint_of(search, *detector);
-  run.progress = search.progress;
-  write_file(search.folder / "config.yaml", search.config.to_yaml());
-  const Stages stages = concepts.stages({task.samples(), search.seed});
-  if (run_search(concepts, stages, task.samples(), run) == TrainOutcome::kStopped) {
-    throw Stopped{fmt::format("continue with the same command and --resume (folder {})", search.folder.string())};
-  }
-  const ClassNames names{search.data.category_names(), search.config.text("sentence")};
-  save_adapter(search.folder / "adapter",
-               {"cones", recorded_config(search.config), detector->name(), detector->weight_hash(), names,
-                search.data.name, hash_of_boxes(search.training), search.seed, nullptr, search.version},
-               concepts);
-  return {detector, {names.names, concepts.embeddings().clone()}, resident_mb()};
+  ConceptSearch concepts(start_of(search, *detector), OptimSettings(search.config), &task,
+                         offset ? ConceptSearch::Form::kOffset : ConceptSearch::Form::kEmbeddings);
+  std::optional<DetectorTuning> tuning;
+  if (second) tuning.emplace(concepts, *detector, task, *second, search.seed);
+  Learner& learner = tuning ? static_cast<Learner&>(*tuning) : concepts;
+  learn_on_task(search, searched_model(*detector), learner, task.samples());
+  const Tensor searched = tuning ? tuning->searched() : concepts.embeddings();
+  FoundConcepts found{detector, {search.data.category_names(), searched.clone()}, resident_mb(), std::nullopt};
+  if (tuning) found.tuned = load_concepts(search.folder / "adapter", search.model, search.options);
+  return found;
 }
 
 std::vector<std::vector<Detection>> find_in_pictures(const OwlVit& detector, const fs::path& root,

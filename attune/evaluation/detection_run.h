@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,16 +19,21 @@ namespace attune {
 /// Concepts with the queries that stand for them.
 struct Concepts {
   std::vector<std::string> names;
-  Tensor queries;  // [names, d]
+  Tensor queries;  // [names, d], or [names, n, d] where the best of n counts
 };
 
 /// Queries of names in a sentence, by the text tower of a detector's folder, which is in memory for this call only.
 Concepts concepts_by_name(const std::filesystem::path& folder, const LoadOptions& options,
                           const std::vector<std::string>& names, const std::string& sentence);
 
-/// What a search left on disk. Throws Error where it was made for another detector (naming both hashes) or another
-/// task.
-Concepts load_concepts(const std::filesystem::path& adapter, const OwlVit& detector);
+/// What a search left on disk: the concepts, and the detector without its text tower, changed where a second stage did.
+struct LoadedConcepts {
+  std::shared_ptr<const OwlVit> detector;
+  Concepts concepts;
+};
+/// Throws Error where it was made for another detector than that of `model` (naming both hashes) or another task.
+LoadedConcepts load_concepts(const std::filesystem::path& adapter, const std::filesystem::path& model,
+                             const LoadOptions& options);
 
 /// The configuration of a search on a detector.
 Schema detection_schema();
@@ -49,8 +55,9 @@ struct DetectionSearch {
 /// What a search ended with.
 struct FoundConcepts {
   std::shared_ptr<const OwlVit> detector;  // without its text tower
-  Concepts learned;
-  double memory_mb = 0;  // resident at the end of the search
+  Concepts learned;                        // in the search
+  double memory_mb = 0;                    // resident at the end of the search
+  std::optional<LoadedConcepts> tuned;     // after the second stage, where there is one
 };
 
 /// Searches for embeddings of the categories, in a folder of its own, as the run's configuration says, or goes on where

@@ -10,15 +10,8 @@ Tensor area_of(const Tensor& boxes) {
   return (boxes.narrow(-1, 2, 2) - boxes.narrow(-1, 0, 2)).clamp_min(0).prod(-1);
 }
 
-}  // namespace
-
-Tensor corners_of(const Tensor& boxes) {
-  const Tensor centre = boxes.narrow(-1, 0, 2), half = boxes.narrow(-1, 2, 2) / 2;
-  return at::cat({centre - half, centre + half}, -1);
-}
-
-Overlaps overlaps_of(const Tensor& a, const Tensor& b) {
-  const Tensor left = a.unsqueeze(1), right = b.unsqueeze(0);
+/// Of boxes [..., 4] and [..., 4], given by corners, whose leading sizes broadcast.
+Overlaps overlaps(const Tensor& left, const Tensor& right) {
   const auto joined = [](const Tensor& low, const Tensor& high) { return (high - low).clamp_min(0).prod(-1); };
   const Tensor common = joined(at::maximum(left.narrow(-1, 0, 2), right.narrow(-1, 0, 2)),
                                at::minimum(left.narrow(-1, 2, 2), right.narrow(-1, 2, 2)));
@@ -32,6 +25,21 @@ Overlaps overlaps_of(const Tensor& a, const Tensor& b) {
   result.generalised = result.iou - (hull - all) / hull.clamp_min(tiny);
   result.share_of_a = common / area_of(left).clamp_min(tiny);
   return result;
+}
+
+}  // namespace
+
+Tensor corners_of(const Tensor& boxes) {
+  const Tensor centre = boxes.narrow(-1, 0, 2), half = boxes.narrow(-1, 2, 2) / 2;
+  return at::cat({centre - half, centre + half}, -1);
+}
+
+Overlaps overlaps_of(const Tensor& a, const Tensor& b) {
+  return overlaps(a.unsqueeze(1), b.unsqueeze(0));
+}
+
+Overlaps paired_overlaps(const Tensor& a, const Tensor& b) {
+  return overlaps(a, b);
 }
 
 std::vector<std::int64_t> suppress(const Tensor& boxes, const Tensor& scores, double limit) {

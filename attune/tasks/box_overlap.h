@@ -17,6 +17,8 @@ struct Overlaps {
   Tensor share_of_a;   // common area over that of a
 };
 Overlaps overlaps_of(const Tensor& a, const Tensor& b);
+/// The same of a [n, 4] and b [n, 4] pair by pair: [n].
+Overlaps paired_overlaps(const Tensor& a, const Tensor& b);
 
 /// Plain suppression of what is not the best of its place: the boxes [n, 4], given by corners, by falling score [n] (of
 /// equal ones the first), each kept unless its IoU with one that is kept is above `limit`. Indices in that order.

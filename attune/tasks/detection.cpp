@@ -95,28 +95,83 @@ Tensor focal_loss(const Tensor& logits, const Tensor& targets, double alpha, dou
   return (alpha * targets + (1 - alpha) * (1 - targets)) * missing.pow(gamma) * entropy;
 }
 
-Matched matching_loss(const Sight& sight, const Tensor& logits, const Objects& objects, const MatchSettings& settings) {
-  Matched matched;
-  Tensor targets = at::zeros_like(logits);
-  Tensor counted;
-  {
-    const at::NoGradGuard no_gradients;
-    counted = counted_cells(sight, logits, objects);
-    if (objects.categories.numel() > 0) {
-      matched.cells = cheapest_assignment(match_costs(sight, logits, objects, settings));
-      const Tensor overlap = overlaps_of(corners_of(objects.boxes), corners_of(sight.boxes[0])).iou;
-      for (std::size_t i = 0; i < matched.cells.size(); ++i) {
-        const std::int64_t cell = matched.cells[i], object = static_cast<std::int64_t>(i);
-        if (cell < 0) continue;
-        const auto category = objects.categories[object].item<std::int64_t>();
-        targets[cell][category] = 1;
-        counted[cell][category] = 1;
-        matched.iou += overlap[object][cell].item<double>();
-      }
-    }
+namespace {
+
+/// Objects of one picture with the cells that they were matched with.
+struct Matching {
+  Tensor targets;  // [K, C]: 1 where a cell has an object of the category
+  Tensor counted;  // [K, C]: 0 where an answer is neither right nor wrong
+  std::vector<std::int64_t> cells;
+  double iou = 0;
+};
+
+Matching match(const Sight& sight, const Tensor& logits, const Objects& objects, const MatchSettings& settings) {
+  const at::NoGradGuard no_gradients;
+  Matching matching{at::zeros_like(logits), counted_cells(sight, logits, objects), {}, 0};
+  if (objects.categories.numel() == 0) return matching;
+  matching.cells = cheapest_assignment(match_costs(sight, logits, objects, settings));
+  const Tensor overlap = overlaps_of(corners_of(objects.boxes), corners_of(sight.boxes[0])).iou;
+  for (std::size_t i = 0; i < matching.cells.size(); ++i) {
+    const std::int64_t cell = matching.cells[i], object = static_cast<std::int64_t>(i);
+    if (cell < 0) continue;
+    const auto category = objects.categories[object].item<std::int64_t>();
+    matching.targets[cell][category] = 1;
+    matching.counted[cell][category] = 1;
+    matching.iou += overlap[object][cell].item<double>();
   }
-  matched.loss = (focal_loss(logits, targets, settings.alpha, settings.gamma) * counted).sum();
-  return matched;
+  return matching;
+}
+
+/// One picture of several.
+Sight picture_of(const Sight& sight, std::int64_t i) {
+  const auto one = [i](const Tensor& tensor) { return tensor.detach().narrow(0, i, 1); };
+  return {one(sight.embeddings), one(sight.shift), one(sight.scale), one(sight.boxes)};
+}
+
+}  // namespace
+
+Matched matching_loss(const Sight& sight, const Tensor& logits, const Objects& objects, const MatchSettings& settings) {
+  Matching matching = match(sight, logits, objects, settings);
+  const Tensor each = focal_loss(logits, matching.targets, settings.alpha, settings.gamma);
+  return {(each * matching.counted).sum(), std::move(matching.cells), matching.iou};
+}
+
+Objective detector_loss(const Sight& sight, const Tensor& logits, const std::vector<Objects>& objects,
+                        const MatchSettings& settings) {
+  std::vector<Tensor> targets, counted, wanted;
+  std::vector<std::int64_t> rows;  // of the matched cells among those of all pictures
+  double iou = 0, count = 0;
+  const std::int64_t cells = sight.boxes.size(1);
+  for (std::int64_t i = 0; i < sight.size(); ++i) {
+    const Objects& own = objects.at(static_cast<std::size_t>(i));
+    const Matching matching = match(picture_of(sight, i), logits[i].detach(), own, settings);
+    targets.push_back(matching.targets);
+    counted.push_back(matching.counted);
+    for (std::size_t j = 0; j < matching.cells.size(); ++j) {
+      if (matching.cells[j] < 0) continue;
+      rows.push_back(i * cells + matching.cells[j]);
+      wanted.push_back(own.boxes[static_cast<std::int64_t>(j)]);
+    }
+    iou += matching.iou;
+    count += static_cast<double>(own.categories.numel());
+  }
+  count = std::max(1.0, count);
+  const Tensor each = focal_loss(logits, at::stack(targets), settings.alpha, settings.gamma);
+  const Tensor focal = (each * at::stack(counted)).sum() / count;
+  Tensor distance = at::zeros({}), apart = at::zeros({});
+  if (!rows.empty()) {
+    const Tensor found = sight.boxes.reshape({-1, 4}).index_select(0, at::tensor(rows, at::kLong));
+    const Tensor boxes = at::stack(wanted);
+    distance = (found - boxes).abs().sum() / count;
+    apart = (1 - paired_overlaps(corners_of(found), corners_of(boxes)).generalised).sum() / count;
+  }
+  Objective objective;
+  objective.loss = settings.class_cost * focal + settings.l1_cost * distance + settings.giou_cost * apart;
+  objective.terms = {{"focal", focal.item<double>()},
+                     {"l1", distance.item<double>()},
+                     {"giou", apart.item<double>()},
+                     {"matched_iou", iou / count}};
+  return objective;
 }
 
 Image read_box_picture(const std::filesystem::path& root, const BoxPicture& picture) {
@@ -128,12 +183,15 @@ Image read_box_picture(const std::filesystem::path& root, const BoxPicture& pict
   return image;
 }
 
-Sight look_at(const OwlVit& detector, const Image& picture) {
-  const Preprocess& preprocess = detector.preprocess();
+Tensor detector_pixels(const Preprocess& preprocess, const Image& picture) {
   const auto side = preprocess.size;
   Tensor pixels = at::empty({1, 3, side, side});
   normalise(resize(picture, side, side, preprocess.filter), preprocess, pixels.mutable_data_ptr<float>());
-  Sight sight = detector.look(pixels);
+  return pixels;
+}
+
+Sight look_at(const OwlVit& detector, const Image& picture) {
+  Sight sight = detector.look(detector_pixels(detector.preprocess(), picture));
   for (Tensor* one : {&sight.embeddings, &sight.shift, &sight.scale, &sight.boxes}) *one = one->to(at::kCPU);
   return sight;
 }
@@ -175,6 +233,19 @@ Objective DetectionTask::loss(const Tensor& embeddings, const std::vector<std::i
   return objective;
 }
 
+Objective DetectionTask::loss_seeing(const std::function<Sight(const Tensor&)>& see, const Tensor& embeddings,
+                                     const std::vector<std::int64_t>& samples) const {
+  std::vector<Tensor> pixels;
+  std::vector<Objects> objects;
+  for (const std::int64_t sample : samples) {
+    const BoxPicture& picture = pictures_.at(static_cast<std::size_t>(sample));
+    pixels.push_back(detector_pixels(detector_->preprocess(), read_box_picture(root_, picture)));
+    objects.push_back(objects_of(picture));
+  }
+  const Sight sight = see(at::cat(pixels));
+  return detector_loss(sight, owl_logits(sight, embeddings), objects, settings_);
+}
+
 Schema FindSettings::schema() {
   return {
       {"find.threshold", 0.1, "least score of a detection that is shown; measured are all of them"},
@@ -192,13 +263,20 @@ std::vector<Detection> find_objects(const Sight& sight, const Tensor& queries, c
                                     const FindSettings& settings) {
   const at::NoGradGuard no_gradients;
   const auto [best, categories] = at::sigmoid(OwlVit::logits(sight, queries)[0]).max(1);
+  return detections_of(sight.boxes[0], {best, categories}, queries.size(0), picture, settings);
+}
+
+std::vector<Detection> detections_of(const Tensor& boxes, const Answers& answers, std::int64_t count,
+                                     const BoxPicture& picture, const FindSettings& settings) {
+  const at::NoGradGuard no_gradients;
   const auto width = static_cast<double>(picture.width), height = static_cast<double>(picture.height);
   const Tensor sides = at::tensor({width, height, width, height}, at::kDouble);
-  const Tensor corners = (corners_of(sight.boxes[0]).to(at::kDouble) * sides).clamp_min(0).minimum(sides);
+  const Tensor corners = (corners_of(boxes).to(at::kDouble) * sides).clamp_min(0).minimum(sides);
+  const Tensor shown = answers.scores.ge(settings.threshold);
   std::vector<Detection> found;
-  for (std::int64_t category = 0; category < queries.size(0); ++category) {
-    const Tensor cells = (categories.eq(category) & best.ge(settings.threshold)).nonzero().squeeze(1);
-    const Tensor own = corners.index_select(0, cells), scores = best.index_select(0, cells).to(at::kDouble);
+  for (std::int64_t category = 0; category < count; ++category) {
+    const Tensor cells = (answers.categories.eq(category) & shown).nonzero().squeeze(1);
+    const Tensor own = corners.index_select(0, cells), scores = answers.scores.index_select(0, cells).to(at::kDouble);
     for (const std::int64_t i : suppress(own, scores, settings.overlap)) {
       const double* box = own.const_data_ptr<double>() + 4 * i;
       found.push_back(

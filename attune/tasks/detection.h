@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -47,8 +48,18 @@ struct Matched {
 };
 Matched matching_loss(const Sight& sight, const Tensor& logits, const Objects& objects, const MatchSettings& settings);
 
+/// The loss of a detector that trains, of B pictures with the logits [B, K, C]: over the matches of matching_loss,
+///   class_cost focal + l1_cost |b - b'|_1 + giou_cost (1 - GIoU(b, b')),
+/// each summed and divided by the number of objects (at least 1), with gradients to logits and boxes. What steers the
+/// matching weighs the loss, as in Carion et al. 2020. Reports "focal", "l1", "giou" and "matched_iou".
+Objective detector_loss(const Sight& sight, const Tensor& logits, const std::vector<Objects>& objects,
+                        const MatchSettings& settings);
+
 /// The picture of a set, decoded; throws Error where its size is not the annotation's, since boxes would be wrong.
 Image read_box_picture(const std::filesystem::path& root, const BoxPicture& picture);
+
+/// A picture as the detector takes it: [1, 3, size, size].
+Tensor detector_pixels(const Preprocess& preprocess, const Image& picture);
 
 /// What the detector sees in a picture: one of a Sight's.
 Sight look_at(const OwlVit& detector, const Image& picture);
@@ -63,6 +74,9 @@ class DetectionTask final : public Task {
   /// Summed over the pictures, divided by their number of objects (at least 1). Reports "matched_iou", the mean IoU of
   /// objects with the cells that they were matched with.
   Objective loss(const Tensor& embeddings, const std::vector<std::int64_t>& samples) override;
+  /// detector_loss of pictures [B, 3, size, size] as `see` sees them now: of a detector that trains.
+  Objective loss_seeing(const std::function<Sight(const Tensor&)>& see, const Tensor& embeddings,
+                        const std::vector<std::int64_t>& samples) const;
 
  private:
   /// What is seen in a picture is computed once and kept while it fits into memory.
@@ -92,5 +106,14 @@ struct FindSettings {
 /// are in pixels and cut off at the edges.
 std::vector<Detection> find_objects(const Sight& sight, const Tensor& queries, const BoxPicture& picture,
                                     const FindSettings& settings);
+
+/// What is said of the cells of one picture.
+struct Answers {
+  Tensor scores;      // [K]
+  Tensor categories;  // [K] int64
+};
+/// The same of cells with the boxes [K, 4], whoever answers for them, among `count` categories.
+std::vector<Detection> detections_of(const Tensor& boxes, const Answers& answers, std::int64_t count,
+                                     const BoxPicture& picture, const FindSettings& settings);
 
 }  // namespace attune

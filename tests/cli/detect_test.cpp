@@ -86,6 +86,66 @@ TEST_F(Detect, AKilledSearchResumedEndsWithTheSameBits) {
   EXPECT_EQ(file("parts/metrics.jsonl"), file("whole/metrics.jsonl"));
 }
 
+TEST_F(Detect, ASecondStageIsMeasuredSavedAndUsed) {
+  for (const char* tune : {"all", "lora"}) {
+    const std::string out = std::string("second_") + tune;
+    const Finished run =
+        run_attune(train(out, {"--json", "--set", "second.epochs=8", "--set", std::string("second.tune=") + tune,
+                               "--set", "second.lr=0.003", "--set", "epochs=2"}),
+                   folder_.path());
+    ASSERT_EQ(run.status, 0) << run.err;
+    const Json results = parse_json(run.out, "stdout");
+    for (const char* kind : {"zero_shot", "searched", "metrics", "zero_shot_tuned"}) {
+      EXPECT_TRUE(results[kind]["ap50"].is_number()) << kind;
+    }
+    std::vector<double> losses;
+    for (const std::string& line : read_lines(path(out + "/metrics.jsonl"))) {
+      const Json step = parse_json(line, "metrics");
+      if (step["stage"] == "second") losses.push_back(step["loss"].get<double>());
+    }
+    ASSERT_EQ(losses.size(), 8u);
+    EXPECT_LT(losses.back(), losses.front()) << tune;
+    const Finished again = run_attune({"detect", "--model", kModel, "--adapter", path(out + "/adapter"), "--data",
+                                       path("data"), "--out", path(out + "_again"), "--threads", "1", "--quiet"},
+                                      folder_.path());
+    ASSERT_EQ(again.status, 0) << again.err;
+    EXPECT_EQ(file(out + "_again/detections.json"), file(out + "/detections.json"));
+  }
+}
+
+TEST_F(Detect, AKilledSecondStageResumedEndsWithTheSameBits) {
+  const std::vector<std::string> more = {"--no-test", "--set", "second.epochs=30", "--set", "epochs=1"};
+  ASSERT_EQ(run_attune(train("whole", more), folder_.path()).status, 0);
+  const Ending ending{[&] {
+    return std::filesystem::exists(folder_.path() / "parts/metrics.jsonl") &&
+           std::filesystem::file_size(folder_.path() / "parts/metrics.jsonl") > 2000;
+  }};
+  EXPECT_NE(run_attune(train("parts", more), folder_.path(), ending).status, 0);
+  std::vector<std::string> resumed = train("parts", more);
+  resumed.push_back("--resume");
+  const Finished end = run_attune(resumed, folder_.path());
+  ASSERT_EQ(end.status, 0) << end.err;
+  EXPECT_EQ(file("parts/adapter/adapter_model.safetensors"), file("whole/adapter/adapter_model.safetensors"));
+  EXPECT_EQ(file("parts/metrics.jsonl"), file("whole/metrics.jsonl"));
+}
+
+TEST_F(Detect, TakesAnOffsetOnTheTextAndSeveralEmbeddings) {
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{"--method", "text_offset"}, {"--set", "cones.embeddings=3"}}) {
+    const std::string out = "run" + more.back().substr(0, 4);
+    std::vector<std::string> words = train(out, {"--quiet", "--set", "epochs=2"});
+    if (more[0] == "--method") words[4] = "text_offset";
+    if (more[0] == "--set") words.insert(words.end(), more.begin(), more.end());
+    const Finished run = run_attune(words, folder_.path());
+    ASSERT_EQ(run.status, 0) << run.err;
+    const Finished again = run_attune({"detect", "--model", kModel, "--adapter", path(out + "/adapter"), "--data",
+                                       path("data"), "--out", path(out + "_again"), "--threads", "1", "--quiet"},
+                                      folder_.path());
+    ASSERT_EQ(again.status, 0) << again.err;
+    EXPECT_EQ(file(out + "_again/detections.json"), file(out + "/detections.json"));
+  }
+}
+
 TEST_F(Detect, FindsWhatIsNamedInPicturesWithoutAnnotations) {
   const Finished run = run_attune({"detect", "--model", kModel, "--classes", "cat,dog,owl", "--threshold", "0",
                                    "--json", "--out", path("found"), "--threads", "1", kTasks + "/boxes/images"},
@@ -110,6 +170,9 @@ TEST_F(Detect, SaysWhatIsMissingOrDoesNotFit) {
   fails(train("a", {"--set", "shotz=3"}), 2, "shots");
   fails(train("a", {"--set", "cones.start=here"}), 2, "cones.start");
   fails(train("a", {"--set", "method=coop"}), 2, "method");
+  fails(train("a", {"--set", "method=text_offset", "--set", "cones.start=random"}), 2, "cones.start");
+  fails(train("a", {"--set", "second.epochs=1", "--set", "second.tune=head"}), 2, "second.tune");
+  fails(train("a", {"--set", "cones.embeddings=0"}), 2, "cones.embeddings");
   fails({"detect", "--model", kModel, kTasks + "/boxes/images/0.png"}, 2, "--classes");
   fails({"detect", "--model", kModel, "--classes", "a"}, 2, "--data");
   fails({"detect", "--model", std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick", "--classes", "a",

@@ -112,6 +112,31 @@ TEST(PocketLists, NothingHeldOutIsAmongTheTrainedDrawings) {
   }
 }
 
+/// What the detector that ships was trained on.
+TEST(PocketLists, TheDetectorSawNothingHeldOutAndNothingNew) {
+  const Json held = read_json(kPocket + "/held_out.json");
+  const WordRuns banned(json_at<std::vector<std::string>>(held, "banned_names", "held_out.json"));
+  const auto families = json_at<std::vector<std::string>>(held, "families", "held_out.json");
+  std::set<std::string> known;
+  for (const Json& drawing : trained_drawings()) {
+    known.insert(json_at<std::string>(drawing, "set", "drawing") + ":" +
+                 json_at<std::string>(drawing, "icon", "drawing"));
+  }
+  const Json list = read_json(std::string(ATTUNE_SOURCE_DIR) + "/models/pocket-detector/drawings.json");
+  EXPECT_GT(list["concepts"].size(), 1000u);
+  for (const Json& one : list["concepts"]) {
+    EXPECT_FALSE(held["concepts"].contains(json_at<std::string>(one, "code", "concept"))) << one.dump();
+    EXPECT_FALSE(banned.any_in(json_at<std::string>(one, "name", "concept"))) << one.dump();
+  }
+  for (const auto& [set, icons] : list["icons"].items()) {
+    for (const std::string& family : families) EXPECT_EQ(set.find(family), std::string::npos) << set;
+    for (const auto& [code, icon] : icons.items()) {
+      EXPECT_TRUE(known.contains(set + ":" + icon.get<std::string>())) << set << ":" << icon;
+      EXPECT_FALSE(held["concepts"].contains(code)) << set << ":" << icon;
+    }
+  }
+}
+
 TEST(PocketLists, TheBenchmarkAgreesWithTheHeldOutList) {
   const Json held = read_json(kPocket + "/held_out.json");
   const Json benchmark = read_json(kPocket + "/emoji_dg.json");

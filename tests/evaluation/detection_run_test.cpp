@@ -54,7 +54,8 @@ TEST(DetectionRun, AdapterComesBackForItsDetectorAndTaskOnly) {
   const TemporaryFolder folder;
   const FoundConcepts found = search_concepts(search_in(folder.path(), {}));
   const std::filesystem::path adapter = folder.path() / "adapter";
-  const Concepts loaded = load_concepts(adapter, *found.detector);
+  const std::filesystem::path model = kTasks + "/owl_vit";
+  const Concepts loaded = load_concepts(adapter, model, {}).concepts;
   EXPECT_EQ(loaded.names, (std::vector<std::string>{"cat", "large bird"}));
   EXPECT_TRUE(loaded.queries.equal(found.learned.queries));
 
@@ -62,16 +63,16 @@ TEST(DetectionRun, AdapterComesBackForItsDetectorAndTaskOnly) {
   Json other = good;
   other["base_model_sha256"] = std::string(64, 'f');
   write_json(adapter / "adapter_config.json", other);
-  EXPECT_THAT([&] { load_concepts(adapter, *found.detector); },
+  EXPECT_THAT([&] { load_concepts(adapter, model, {}); },
               ThrowsMessage<Error>(AllOf(HasSubstr(std::string(64, 'f')), HasSubstr(found.detector->weight_hash()))));
   other = good;
   other["config"].erase("task");
   write_json(adapter / "adapter_config.json", other);
-  EXPECT_THAT([&] { load_concepts(adapter, *found.detector); }, ThrowsMessage<Error>(HasSubstr("detection")));
+  EXPECT_THAT([&] { load_concepts(adapter, model, {}); }, ThrowsMessage<Error>(HasSubstr("detection")));
   other = good;
   other["classes"].push_back("third");
   write_json(adapter / "adapter_config.json", other);
-  EXPECT_THAT([&] { load_concepts(adapter, *found.detector); }, ThrowsMessage<Error>(HasSubstr("embeddings")));
+  EXPECT_THAT([&] { load_concepts(adapter, model, {}); }, ThrowsMessage<Error>(HasSubstr("embeddings")));
 }
 
 TEST(DetectionRun, RefusesToResumeWithOtherPictures) {

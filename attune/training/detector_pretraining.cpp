@@ -1,0 +1,362 @@
+#include "attune/training/detector_pretraining.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "attune/base/error.h"
+#include "attune/base/files.h"
+#include "attune/clip/folder.h"
+#include "attune/data/composites.h"
+#include "attune/data/parallel.h"
+#include "attune/tasks/detection.h"
+#include "attune/tensors/parallel.h"
+#include "attune/text/templates.h"
+#include "attune/training/detector_model.h"
+#include "attune/training/estimate.h"
+#include "attune/training/pretrain_recipe.h"
+#include "attune/training/pretrain_run.h"
+#include "attune/training/run_log.h"
+#include "attune/training/run_settings.h"
+
+namespace attune {
+namespace {
+
+constexpr std::int64_t kReportEvery = 20;  // steps
+constexpr int kDrawingSide = 128;          // of a rendering, pixels
+
+PretrainStage detector_stage(const Config& recipe) {
+  PretrainStage stage;
+  stage.name = "detector";
+  stage.batch = recipe.integer("batch", 1, 4096);
+  stage.samples = recipe.integer("scenes.samples", 0, 1'000'000'000) / stage.batch * stage.batch;
+  return stage;
+}
+
+/// Linear up, level, and linear down over the last scenes: a run that is resumed with another number of scenes before
+/// it goes down is the run that had this number from the start.
+double learning_rate(const Config& recipe, const PretrainStage& stage, std::int64_t step) {
+  const auto share = [](std::int64_t steps, std::int64_t of) {
+    return of > 0 ? static_cast<double>(steps) / static_cast<double>(of) : 1.0;
+  };
+  const double up = share(step + 1, recipe.integer("warmup", 0, 1'000'000));
+  const double down = share(stage.steps() - step, recipe.integer("decay", 0, 1'000'000'000) / stage.batch);
+  return recipe.number("learning_rate") * std::min({1.0, up, down});
+}
+
+CompositeSettings scene_settings(const Config& recipe) {
+  CompositeSettings settings;
+  settings.size = static_cast<int>(recipe.integer("size", 16, 4096));
+  settings.least = static_cast<int>(recipe.integer("scenes.least", 1, 1000));
+  settings.most = static_cast<int>(recipe.integer("scenes.most", 1, 1000));
+  settings.smallest = recipe.number("scenes.smallest");
+  settings.largest = recipe.number("scenes.largest");
+  settings.overlap = recipe.number("scenes.overlap");
+  return settings;
+}
+
+std::vector<std::string> sentences_of(const Config& recipe, const std::vector<std::string>& names) {
+  const std::vector<std::string> templates = split_list(recipe.text("sentences"));
+  std::vector<std::string> sentences;
+  for (const std::string& one : templates) {
+    if (one.find("{}") == std::string::npos) {
+      throw UsageError(fmt::format("sentences: expected {{}} in the place of each name, found \"{}\"", one));
+    }
+    for (const std::string& name : names) sentences.push_back(fill(one, name));
+  }
+  if (sentences.empty()) throw UsageError("sentences: expected at least one, found none");
+  return sentences;
+}
+
+/// Numbers for the categories of one step: those of its scenes, then others drawn at random, up to `count`.
+std::vector<std::int64_t> step_categories(const std::vector<Composite>& scenes, std::int64_t all, std::int64_t count,
+                                          KeyedRandom& random) {
+  std::vector<std::int64_t> chosen;
+  std::vector<bool> taken(static_cast<std::size_t>(all));
+  const auto take = [&](std::int64_t category) {
+    if (taken[static_cast<std::size_t>(category)]) return;
+    taken[static_cast<std::size_t>(category)] = true;
+    chosen.push_back(category);
+  };
+  for (const Composite& scene : scenes) {
+    for (const PlacedDrawing& object : scene.objects) take(object.category);
+  }
+  while (std::ssize(chosen) < std::min(count, all)) {
+    take(static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(all))));
+  }
+  return chosen;
+}
+
+/// The cells of a scene whose centre is in an object, for each object.
+std::vector<std::vector<std::int64_t>> object_cells(const Composite& scene, std::int64_t patch) {
+  const std::int64_t side = scene.image.width / patch;
+  std::vector<std::vector<std::int64_t>> cells;
+  for (const PlacedDrawing& object : scene.objects) {
+    const std::vector<std::uint8_t> inside = pixels_of(object.mask);
+    cells.emplace_back();
+    for (std::int64_t cell = 0; cell < side * side; ++cell) {
+      const std::int64_t x = cell % side * patch + patch / 2, y = cell / side * patch + patch / 2;
+      if (inside[static_cast<std::size_t>(y * object.mask.width + x)] != 0) cells.back().push_back(cell);
+    }
+  }
+  return cells;
+}
+
+/// The objects of a scene with the categories' places among those of the step.
+Objects scene_objects(const Composite& scene, const std::map<std::int64_t, std::int64_t>& places) {
+  BoxPicture picture;
+  picture.width = scene.image.width;
+  picture.height = scene.image.height;
+  for (const PlacedDrawing& object : scene.objects) {
+    picture.labels.push_back({object.box, places.at(object.category), object.box.area()});
+  }
+  return objects_of(picture);
+}
+
+class Pretraining {
+ public:
+  Pretraining(const DetectorPretraining& settings, Progress* progress)
+      : recipe_(settings.recipe),
+        progress_(progress),
+        seed_(static_cast<std::uint64_t>(recipe_.integer("seed"))),
+        stage_(detector_stage(recipe_)),
+        scenes_(scene_settings(recipe_)),
+        matching_(recipe_),
+        categories_(recipe_.integer("categories", 1, 100'000)),
+        run_(settings.out),
+        model_(recipe_.text("base"), scenes_.size, recipe_.text("name"), seed_),
+        list_(read_file(recipe_.text("drawings"))) {
+    position_ = run_.begin(recipe_, settings.resume, saved_);
+    check_list(!saved_.empty());
+    drawings_ = render_drawings(recipe_.text("drawings"), settings.icons, {}, kDrawingSide, threads(), progress);
+    queries_ = model_.queries(sentences_of(recipe_, drawings_.categories))
+                   .view({-1, std::ssize(drawings_.categories), model_.config().joint_width});
+    if (!saved_.empty()) model_.load_state(saved_);
+    optimiser_ = make_pretrain_optimiser(model_.parameters(), recipe_, saved_);
+    saved_.clear();
+    log_.emplace(run_.folder() / "metrics.jsonl", position_.log_bytes);
+    clock_ = WorkClock(position_.seconds);
+    saved_at_ = position_.seconds;
+  }
+
+  bool run() {
+    std::int64_t rated_samples = position_.samples;
+    double rated_at = clock_.seconds();
+    while (position_.step < stage_.steps()) {
+      if (stop_requested()) {
+        checkpoint();
+        return false;
+      }
+      const Objective objective = step();
+      if (position_.step % kReportEvery == 0 || position_.step == stage_.steps()) {
+        report(objective, static_cast<double>(position_.samples - rated_samples) / (clock_.seconds() - rated_at));
+        rated_samples = position_.samples;
+        rated_at = clock_.seconds();
+      }
+      if (progress_ != nullptr) progress_->update(position_.samples, stage_.samples, note_);
+      if (clock_.seconds() - saved_at_ > 60.0 * recipe_.number("checkpoint.minutes")) checkpoint();
+    }
+    checkpoint();
+    if (progress_ != nullptr) progress_->finish();
+    return true;
+  }
+
+ private:
+  static int threads() { return static_cast<int>(parallel_width()); }
+
+  /// A run goes on only with the drawings that it began with; what was trained on is kept beside the model.
+  void check_list(bool resumed) const {
+    const std::filesystem::path path = run_.folder() / "drawings.json";
+    if (!resumed) return write_file(path, list_);
+    if (read_file(path) != list_) {
+      throw UsageError(fmt::format("{}: a run goes on only with its own drawings, found others in {}", path.string(),
+                                   recipe_.text("drawings")));
+    }
+  }
+
+  std::vector<Composite> compose_batch() const {
+    std::vector<Composite> batch(static_cast<std::size_t>(stage_.batch));
+    parallel_for(stage_.batch, threads(), [&](std::int64_t i) {
+      const auto index = static_cast<std::uint64_t>(position_.step * stage_.batch + i);
+      batch[static_cast<std::size_t>(i)] = compose(drawings_, scenes_, seed_, index);
+    });
+    return batch;
+  }
+
+  Tensor pixels_of(const std::vector<Composite>& batch) const {
+    const std::int64_t side = scenes_.size;
+    Tensor pixels = at::empty({std::ssize(batch), 3, side, side});
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      normalise(batch[i].image, model_.preprocess(), pixels[static_cast<std::int64_t>(i)].mutable_data_ptr<float>());
+    }
+    return pixels;
+  }
+
+  Objective step() {
+    const std::vector<Composite> batch = compose_batch();
+    KeyedRandom random(seed_, "detector.categories", static_cast<std::uint64_t>(position_.step));
+    const auto names = std::ssize(drawings_.categories);
+    const std::vector<std::int64_t> chosen = step_categories(batch, names, categories_, random);
+    std::map<std::int64_t, std::int64_t> places;
+    std::vector<Tensor> queries;
+    for (const std::int64_t category : chosen) {
+      places.emplace(category, std::ssize(queries));
+      const auto sentence = random.below(static_cast<std::uint64_t>(queries_.size(0)));
+      queries.push_back(queries_[static_cast<std::int64_t>(sentence)][category]);
+    }
+    std::vector<Objects> objects;
+    for (const Composite& scene : batch) objects.push_back(scene_objects(scene, places));
+    optimiser_->zero_gradients();
+    const Sight sight = model_.see(pixels_of(batch));
+    const Tensor asked = at::stack(queries);
+    Objective objective = detector_loss(sight, owl_logits(sight, asked), objects, matching_);
+    const Tensor naming = naming_loss(sight, asked, batch, objects);
+    objective.terms.emplace_back("naming", naming.item<double>());
+    objective.loss = objective.loss + recipe_.number("naming.weight") * naming;
+    position_.loss_sum += pretrain_step(*optimiser_, objective.loss, recipe_,
+                                        learning_rate(recipe_, stage_, position_.step), stage_.name, position_.step);
+    ++position_.summed;
+    ++position_.step;
+    ++position_.draws;
+    position_.samples += stage_.batch;
+    return objective;
+  }
+
+  /// What is here? Every cell within an object is asked for its name among those of the step: cross-entropy of scaled
+  /// cosines, each object counting once. The matching teaches one cell an object, this one all of them.
+  Tensor naming_loss(const Sight& sight, const Tensor& queries, const std::vector<Composite>& batch,
+                     const std::vector<Objects>& objects) const {
+    std::vector<std::int64_t> rows, names;
+    std::vector<float> shares;
+    float count = 0;
+    const std::int64_t cells = sight.boxes.size(1);
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      const auto within = object_cells(batch[i], model_.config().vision.patch);
+      for (std::size_t j = 0; j < within.size(); ++j) {
+        if (!within[j].empty()) ++count;
+        for (const std::int64_t cell : within[j]) {
+          rows.push_back(static_cast<std::int64_t>(i) * cells + cell);
+          names.push_back(objects[i].categories[static_cast<std::int64_t>(j)].item<std::int64_t>());
+          shares.push_back(1.0F / static_cast<float>(within[j].size()));
+        }
+      }
+    }
+    if (rows.empty()) return at::zeros({});
+    const Tensor chosen = sight.embeddings.flatten(0, 1).index_select(0, at::tensor(rows, at::kLong));
+    const Tensor logits = at::matmul(chosen, queries.t()) * recipe_.number("naming.scale");
+    const Tensor each = at::cross_entropy_loss(logits, at::tensor(names, at::kLong), {}, at::Reduction::None);
+    return (each * at::tensor(shares)).sum() / count;
+  }
+
+  /// The loss is the mean since the last report, its terms are those of the last step.
+  void report(const Objective& objective, double rate) {
+    const double loss = position_.loss_sum / static_cast<double>(position_.summed);
+    position_.loss_sum = 0.0;
+    position_.summed = 0;
+    line_ = {{"step", position_.step},
+             {"samples", position_.samples},
+             {"seconds", clock_.seconds()},
+             {"loss", loss},
+             {"learning_rate", learning_rate(recipe_, stage_, position_.step - 1)},
+             {"samples_per_second", rate}};
+    for (const auto& [name, value] : objective.terms) line_[name] = value;
+    log_->write(line_);
+    log_->flush();
+    note_ = fmt::format("loss {:.3f} {:.1f}/s", loss, rate);
+  }
+
+  void checkpoint() {
+    position_.seconds = clock_.seconds();
+    position_.log_bytes = log_->flush();
+    run_.save_checkpoint(position_, model_.state(), optimiser_.get());
+    run_.replace_model([&](const std::filesystem::path& folder) {
+      model_.save_folder(folder);
+      write_file(folder / "drawings.json", list_);
+      write_json(folder / "metrics.json", {{"steps", position_.step},
+                                           {"samples", position_.samples},
+                                           {"drawings", drawings_.drawings.size()},
+                                           {"categories", drawings_.categories.size()},
+                                           {"drawings_sha256", sha256(list_)},
+                                           {"last", line_}});
+    });
+    saved_at_ = clock_.seconds();
+  }
+
+  const Config& recipe_;
+  Progress* progress_;
+  std::uint64_t seed_;
+  PretrainStage stage_;
+  CompositeSettings scenes_;
+  MatchSettings matching_;
+  std::int64_t categories_;
+  PretrainRun run_;
+  DetectorModel model_;
+  std::string list_;
+  Drawings drawings_;
+  Tensor queries_;   // [sentences, categories, d]
+  TensorMap saved_;  // of the checkpoint, until the optimiser has it
+  std::unique_ptr<Optimiser> optimiser_;
+  std::optional<RunLog> log_;
+  PretrainPosition position_;
+  Json line_;
+  std::string note_;
+  WorkClock clock_;
+  double saved_at_ = 0.0;
+};
+
+}  // namespace
+
+Schema detector_pretraining_schema() {
+  Schema schema = {
+      {"name", "pocket-detector", "the model's name"},
+      {"seed", 0, "every random choice follows from it"},
+      {"base", "models/pocket", "folder of the CLIP that it begins with, from the current folder"},
+      {"drawings", "models/pocket-detector/drawings.json", "list of the drawings, from the current folder"},
+      {"sentences", "{},a photo of a {},a drawing of a {}", "in which names stand, with commas between them"},
+      {"size", 192, "side of a scene, pixels"},
+      {"scenes.least", 2, "drawings a scene, at least"},
+      {"scenes.most", 8, "drawings a scene, at most"},
+      {"scenes.smallest", 0.15, "smallest longer side of a drawing, as a share of the scene's"},
+      {"scenes.largest", 0.5, "largest longer side"},
+      {"scenes.overlap", 0.2, "most that two boxes have in common, as a share of the smaller one"},
+      {"categories", 128, "names that a step asks for: those of its scenes and others at random"},
+      {"optimiser.beta1", 0.9, "AdamW"},
+      {"optimiser.beta2", 0.98, "AdamW"},
+      {"optimiser.epsilon", 1e-8, "AdamW"},
+      {"optimiser.weight_decay", 0.05, "of matrices; vectors have none"},
+      {"optimiser.clip", 1.0, "largest norm of the gradient"},
+      {"naming.weight", 1.0, "of the loss by which every cell within an object names it"},
+      {"naming.scale", 16.0, "of the cosines in it"},
+      {"scenes.samples", 40000, "scenes that are trained on"},
+      {"batch", 16, "scenes a step"},
+      {"learning_rate", 5e-4, "at the top of the schedule"},
+      {"warmup", 100, "steps of linear warm-up"},
+      {"decay", 8000, "scenes at the end over which the learning rate falls to 0"},
+      {"checkpoint.minutes", 4.0, "between two checkpoints"},
+  };
+  const Schema matching = MatchSettings::schema();
+  schema.insert(schema.end(), matching.begin(), matching.end());
+  return schema;
+}
+
+std::string describe_detector_needs(const Config& recipe) {
+  const PretrainStage stage = detector_stage(recipe);
+  const VisionConfig vision = describe_folder(recipe.text("base")).config.vision;
+  const double side = static_cast<double>(recipe.integer("size", 16, 4096)) / static_cast<double>(vision.patch);
+  const double rows = side * side + 1, width = static_cast<double>(vision.width);
+  const double layers = static_cast<double>(vision.layers);
+  const double weights = layers * width * (4 * width + 2 * static_cast<double>(vision.hidden)) + 4 * width * width;
+  // Forward, gradients of the inputs and of the weights; attention looks from every row at every other.
+  const double products = 3.0 * static_cast<double>(stage.samples) * rows * (weights + 2 * layers * rows * width);
+  return fmt::format("needs about {:.0f} MB for the model and {:.0f} MB for training; about {:.0f} s for {} steps",
+                     4 * 4 * weights / 1e6, static_cast<double>(stage.batch) * kept_bytes(rows, width, layers) / 1e6,
+                     forward_seconds(products, measured_rate()), stage.steps());
+}
+
+bool pretrain_detector(const DetectorPretraining& pretraining, Progress* progress) {
+  return Pretraining(pretraining, progress).run();
+}
+
+}  // namespace attune
