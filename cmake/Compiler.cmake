@@ -14,6 +14,9 @@ add_library(attune_flags INTERFACE)
 target_compile_options(attune_flags INTERFACE
   $<BUILD_INTERFACE:-Wall> $<BUILD_INTERFACE:-Wextra> $<BUILD_INTERFACE:-Wpedantic> $<BUILD_INTERFACE:-Werror>
   $<BUILD_INTERFACE:-Wno-unused-parameter>)
+if(ATTUNE_PORTABLE)
+  add_compile_definitions(ATTUNE_PORTABLE)
+endif()
 if(ATTUNE_SANITIZE)
   add_compile_options(-fsanitize=${ATTUNE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${ATTUNE_SANITIZE})

@@ -1,5 +1,8 @@
 #include <cstdio>
 #include <fstream>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -39,7 +42,19 @@ std::shared_ptr<const ClipModel> open_measured(const BenchOptions& options) {
   return std::make_shared<const ClipModel>(random_model(vit_b16_config(), options.common.seed, load));
 }
 
-constexpr const char* kNoBf16 = "this processor has no bf16 instructions";
+constexpr const char* kNoInstructions = "this processor has no instructions for it";
+
+/// Each type with its peak, as far as it was measured.
+std::vector<std::pair<const char*, std::optional<PeakSpeed::Measured>>> peaks_of(const PeakSpeed& peak) {
+  return {{"fp32", peak.fp32}, {"bf16", peak.bf16}, {"int8", peak.int8}};
+}
+
+/// Operations a second that products of a model's type can reach at most.
+double peak_for(const PeakSpeed& peak, at::ScalarType products) {
+  if (products == at::kBFloat16 && peak.bf16) return peak.bf16->operations;
+  if (products == at::kChar && peak.int8) return peak.int8->operations;
+  return peak.fp32.operations;
+}
 
 void print_machine(const BenchOptions& options, const PeakSpeed& peak) {
   const std::string name = options.model.empty() ? "ViT-B/16 with random weights" : options.model;
@@ -51,30 +66,27 @@ void print_machine(const BenchOptions& options, const PeakSpeed& peak) {
                 {"device", options.common.device},
                 {"model", name},
                 {"classes", options.question.classes}});
-    const auto measured = [](const char* name, const PeakSpeed::Measured& speed) {
-      print_json(
-          {{"part", "peak"}, {"name", name}, {"gflop_per_second", 1e-9 * speed.operations}, {"rounds", speed.rounds}});
-    };
-    measured("fp32", peak.fp32);
-    if (peak.bf16) {
-      measured("bf16", *peak.bf16);
-    } else {
-      print_json({{"part", "peak"}, {"name", "bf16"}, {"skipped", kNoBf16}});
+    for (const auto& [type, measured] : peaks_of(peak)) {
+      Json line{{"part", "peak"}, {"name", type}};
+      if (measured) {
+        line.update({{"gflop_per_second", 1e-9 * measured->operations}, {"rounds", measured->rounds}});
+      } else {
+        line["skipped"] = kNoInstructions;
+      }
+      print_json(line);
     }
     return;
   }
   fmt::print("{}, {} threads, {}; {}\n\n", processor_name(), at::get_num_threads(), peak.instructions, name);
   fmt::print("{:<14} {:<22} {:>10} {:>16} {:>9} {:>8} {:>7}\n", "part", "", "ms", "speed", "GFLOP/s", "of peak",
              "rounds");
-  const auto measured = [](const char* name, const PeakSpeed::Measured& speed) {
-    fmt::print("{:<14} {:<22} {:>10} {:>16} {:>9.1f} {:>8} {:>7}\n", "peak", name, "", "", 1e-9 * speed.operations, "",
-               speed.rounds);
-  };
-  measured("fp32, in registers", peak.fp32);
-  if (peak.bf16) {
-    measured("bf16, in registers", *peak.bf16);
-  } else {
-    fmt::print("{:<14} {:<22} {}\n", "peak", "bf16", kNoBf16);
+  for (const auto& [type, measured] : peaks_of(peak)) {
+    if (measured) {
+      fmt::print("{:<14} {:<22} {:>10} {:>16} {:>9.1f} {:>8} {:>7}\n", "peak", fmt::format("{}, in registers", type),
+                 "", "", 1e-9 * measured->operations, "", measured->rounds);
+    } else {
+      fmt::print("{:<14} {:<22} {}\n", "peak", type, kNoInstructions);
+    }
   }
 }
 
@@ -114,7 +126,7 @@ void print_memory(const BenchOptions& options, double model) {
 
 void run_bench(const BenchOptions& given) {
   BenchOptions options = given;
-  prepare(options.common);
+  prepare(options.common, Features::kAlone);
   options.question.seed = options.common.seed;
   if (options.quick) options.question.budget = {.rounds = 5, .seconds = 1.5};
   if (options.rounds > 0) options.question.budget = {.rounds = options.rounds, .seconds = 1e6};
@@ -126,7 +138,7 @@ void run_bench(const BenchOptions& given) {
   const auto model = open_measured(options);
   const double loaded = resident_megabytes();
   measure_speed(model, options.question,
-                [&](const SpeedFigure& figure) { print_figure(options, figure, peak.fp32.operations); });
+                [&](const SpeedFigure& figure) { print_figure(options, figure, peak_for(peak, model->products)); });
   print_memory(options, loaded);
 }
 

@@ -85,7 +85,8 @@ class ProgressLine final : public Progress {
 void add_common(CLI::App& verb, Common& common) {
   verb.add_option("--seed", common.seed, "seed of everything random")->capture_default_str()->group("Everywhere");
   verb.add_option("--device", common.device, "cpu, cuda, cuda:N or auto")->capture_default_str()->group("Everywhere");
-  verb.add_option("--precision", common.precision, "fp32, the reference, or where the device has it bf16")
+  verb.add_option("--precision", common.precision,
+                  "fp32, the reference, or where the device has it bf16; embed and bench also int8")
       ->capture_default_str()
       ->group("Everywhere");
   verb.add_option("--threads", common.threads, "threads of the arithmetic; 0: all cores")
@@ -96,9 +97,11 @@ void add_common(CLI::App& verb, Common& common) {
   verb.add_flag("--json", common.json, "JSON lines on standard output")->group("Everywhere");
 }
 
-void prepare(const Common& common) {
+void prepare(const Common& common, Features features) {
   const at::Device device = choose_device(common.device);
-  choose_precision(common.precision, device);
+  if (choose_precision(common.precision, device) == at::kChar && features != Features::kAlone) {
+    throw UsageError("precision: int8 is for features alone (attune embed, attune bench); use fp32 or bf16");
+  }
   set_threads(common.threads);
   flush_denormals();
   keep_freed_memory();

@@ -24,9 +24,12 @@ struct Common {
 };
 void add_common(CLI::App& verb, Common& common);
 
+/// Whether a verb computes features alone, for which products of bytes are enough.
+enum class Features { kTrained, kAlone };
+
 /// Applies --device, --precision and --threads; says in the first line of the log what is used. Throws UsageError for
-/// a device that is not there. Call before any other work.
-void prepare(const Common& common);
+/// a device that is not there, and for int8 in a verb that does not compute features alone. Call before any other work.
+void prepare(const Common& common, Features features = Features::kTrained);
 
 /// A bar on a terminal, a line every half minute elsewhere, null under --quiet.
 std::unique_ptr<Progress> make_progress(const Common& common, const std::string& title);

@@ -58,7 +58,7 @@ Tensor embed_domain(const EmbedOptions& options, std::vector<std::string>& names
 
 void run_embed(const EmbedOptions& options) {
   const Common& common = options.common;
-  prepare(common);
+  prepare(common, Features::kAlone);
   if (options.images.empty() == options.texts.empty()) {
     throw UsageError("embed: expected either --images or --texts");
   }

@@ -1,5 +1,6 @@
 #include "attune/evaluation/experiment.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -58,7 +59,12 @@ Learning::Learning(std::shared_ptr<const ClipModel> model, LearningTask task)
 }
 
 Estimate Learning::estimate() const {
-  return estimate_training(*model_, classes_, stages_, training_.size(), settings_.views);
+  const auto samples = [&](std::int64_t domain) {
+    const auto& all = training_.samples();
+    return domain < 0 ? std::ssize(all)
+                      : std::count_if(all.begin(), all.end(), [&](const Sample& one) { return one.domain == domain; });
+  };
+  return estimate_training(*model_, classes_, stages_, samples, settings_.views);
 }
 
 void Learning::learn() {

@@ -24,16 +24,17 @@ Tensor random_tensor(at::IntArrayRef shape, std::uint64_t seed) {
 }
 
 /// Forward and backward of a frozen layer for `rows` rows, apart.
-void measure_layer(const std::string& name, std::int64_t out, std::int64_t in, const SpeedQuestion& question,
-                   const Report& report) {
+void measure_layer(const std::string& name, std::int64_t out, std::int64_t in, at::ScalarType products,
+                   const SpeedQuestion& question, const Report& report) {
   constexpr std::int64_t kRows = 512;  // about those of 100 classes on one of two threads
-  const FrozenLinear layer(random_tensor({out, in}, question.seed), at::zeros({out}));
+  const FrozenLinear layer(random_tensor({out, in}, question.seed), at::zeros({out}), products);
   const Tensor input = random_tensor({kRows, in}, question.seed + 1);
   const Tensor gradient = random_tensor({kRows, out}, question.seed + 2);
   report({"frozen_linear", name + " forward", time_rounds(question.budget, [&] {
             const at::NoGradGuard no_gradients;
             layer(input);
           })});
+  if (products == at::kChar) return;  // no gradients
   const Tensor leaf = input.clone().requires_grad_(true);
   Tensor output;
   report({"frozen_linear", name + " backward",
@@ -42,11 +43,12 @@ void measure_layer(const std::string& name, std::int64_t out, std::int64_t in, c
               [&] { output = layer(leaf); })});
 }
 
-void measure_layers(const TextConfig& text, const SpeedQuestion& question, const Report& report) {
-  measure_layer("qkv", 3 * text.width, text.width, question, report);
-  measure_layer("out", text.width, text.width, question, report);
-  measure_layer("fc1", text.hidden, text.width, question, report);
-  measure_layer("fc2", text.width, text.hidden, question, report);
+void measure_layers(const ClipModel& model, const SpeedQuestion& question, const Report& report) {
+  const TextConfig& text = model.config.text;
+  measure_layer("qkv", 3 * text.width, text.width, model.products, question, report);
+  measure_layer("out", text.width, text.width, model.products, question, report);
+  measure_layer("fc1", text.hidden, text.width, model.products, question, report);
+  measure_layer("fc2", text.width, text.hidden, model.products, question, report);
 }
 
 void measure_image_tower(const ClipModel& model, const SpeedQuestion& question, const Report& report) {
@@ -187,10 +189,15 @@ void measure_speed(const std::shared_ptr<const ClipModel>& model, const SpeedQue
     }
   }
   for (const std::string& written : question.methods) find_method(parse_method(written).name);
-  if (question.asks("frozen_linear")) measure_layers(model->config.text, question, report);
+  if (question.asks("frozen_linear")) measure_layers(*model, question, report);
   if (question.asks("image_tower")) measure_image_tower(*model, question, report);
   if (question.asks("text_tower")) measure_text_tower(*model, question, report);
-  if (question.asks("training_step")) measure_methods(model, question, report);
+  if (!question.asks("training_step")) return;
+  if (model->products == at::kChar) {
+    report({.part = "training_step", .name = "all methods", .skipped = "int8 products have no gradients"});
+  } else {
+    measure_methods(model, question, report);
+  }
 }
 
 std::vector<std::string> speed_class_names(std::int64_t count) {

@@ -11,6 +11,7 @@
 #endif
 
 #include "attune/tensors/parallel.h"
+#include "attune/tensors/processor.h"
 
 namespace attune {
 namespace {
@@ -72,6 +73,18 @@ __attribute__((target("avx512f,avx512bf16"))) float bf16_loop(std::int64_t round
   return _mm512_cvtss_f32(total);
 }
 
+__attribute__((target("avx512f,avx512vnni"))) float int8_loop(std::int64_t rounds, float factor, float term) {
+  const __m512i factors = _mm512_set1_epi8(static_cast<char>(4 * factor));
+  __m512i sums[kSums];
+  for (__m512i& sum : sums) sum = _mm512_set1_epi32(static_cast<int>(4 * term));
+  for (std::int64_t i = 0; i < rounds; ++i) {
+    for (__m512i& sum : sums) sum = _mm512_dpbusd_epi32(sum, factors, factors);
+  }
+  __m512i total = factors;
+  for (const __m512i& sum : sums) total = _mm512_add_epi32(total, sum);
+  return static_cast<float>(_mm512_cvtsi512_si32(total));
+}
+
 #endif
 
 struct Kernel {
@@ -108,17 +121,17 @@ PeakSpeed measure_peak(double seconds) {
   Kernel kernel;
   peak.instructions = "portable";
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512f")) {
+  if (processor().avx512) {
     kernel = {avx512_loop, 16 * 2 * kSums};
     peak.instructions = "AVX-512";
-  } else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+  } else if (processor().avx2) {
     kernel = {avx2_loop, 8 * 2 * kSums};
     peak.instructions = "AVX2";
   }
-  if (__builtin_cpu_supports("avx512bf16")) {
+  if (processor().bf16) {
     peak.bf16 = measure({bf16_loop, 32 * 2 * kSums}, seconds);
   }
+  if (processor().int8) peak.int8 = measure({int8_loop, 64 * 2 * kSums}, seconds);
 #endif
   peak.fp32 = measure(kernel, seconds);
   return peak;

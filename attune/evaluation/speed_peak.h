@@ -13,6 +13,7 @@ struct PeakSpeed {
   };
   Measured fp32;
   std::optional<Measured> bf16;  // bf16 products added up in fp32; empty: the processor has no instructions for it
+  std::optional<Measured> int8;  // products of bytes added up in int32; empty likewise
   std::string instructions;      // "AVX-512", "AVX2" or "portable"
 };
 

@@ -14,6 +14,8 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/tensors/processor.h"
+#include "attune/tensors/product_kernel.h"
 
 namespace attune {
 
@@ -39,15 +41,19 @@ at::Device choose_device(std::string_view name) {
 
 at::ScalarType choose_precision(std::string_view name, at::Device device) {
   if (name == "fp32") return at::kFloat;
+  if (name == "int8") {
+    if (device.is_cpu() && product_kernel(ProductType::kInt8) != nullptr) return at::kChar;
+    throw UsageError(device.is_cpu()
+                         ? "precision: int8 was asked for, but this processor has no dot products of bytes (AVX-512 "
+                           "VNNI), without which it is slower than fp32"
+                         : "precision: int8 is for processors with AVX-512 VNNI, the device is a GPU; use bf16");
+  }
   if (name != "bf16" && name != "fp16") {
-    throw UsageError(fmt::format("precision: expected fp32, bf16 or fp16, found '{}'", name));
+    throw UsageError(fmt::format("precision: expected fp32, bf16, fp16 or int8, found '{}'", name));
   }
   if (device.is_cuda()) return name == "bf16" ? at::kBFloat16 : at::kHalf;
   if (name == "fp16") throw UsageError("precision: fp16 is for GPUs, the device is the CPU; use fp32");
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx512bf16")) return at::kBFloat16;
-#endif
+  if (processor().bf16) return at::kBFloat16;
   throw UsageError(
       "precision: bf16 was asked for, but this processor has no bf16 instructions and would be several "
       "times slower than with fp32");

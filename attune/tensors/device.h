@@ -10,8 +10,8 @@ namespace attune {
 /// UsageError, never a slow run.
 at::Device choose_device(std::string_view name);
 
-/// "fp32", "bf16" or "fp16" as the type that a device computes in. A type that the device has no instructions for is a
-/// UsageError that gives the reason.
+/// "fp32", "bf16", "fp16" or "int8" as the type that a device multiplies in, see FrozenLinear. A type that the device
+/// has no instructions for is a UsageError that gives the reason.
 at::ScalarType choose_precision(std::string_view name, at::Device device);
 
 /// Threads of tensor operations; 0 means all cores. Call before the first operation.

@@ -8,7 +8,9 @@
 #include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "attune/base/error.h"
 #include "attune/tensors/packed_matrix.h"
+#include "attune/tensors/processor.h"
 
 namespace attune {
 namespace {
@@ -47,23 +49,23 @@ Tensor onednn_linear(const Tensor& input, const Tensor& packed, const Tensor& bi
 
 enum class Kernel { kDense, kPacked, kOneDnn };
 
-bool has_avx512() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("avx512f");
-#else
-  return false;
-#endif
+bool is_int8(at::ScalarType products) {
+  return products == at::kChar;
 }
 
-/// The one place that chooses. With AVX-512 oneDNN reaches nine tenths of the peak; below it, our own kernel is ahead.
-Kernel kernel_for(const Tensor& weight) {
-  static const bool kWide = has_avx512();
+const ProductKernel* own_kernel(at::ScalarType products) {
+  if (is_int8(products)) return product_kernel(ProductType::kInt8);
+  if (products == at::kBFloat16) return product_kernel(ProductType::kBFloat16);
+  return products == at::kFloat ? product_kernel(ProductType::kFloat) : nullptr;
+}
+
+/// The one place that chooses: our own kernels where this processor has one, else oneDNN's where it has instructions
+/// for the type, else LibTorch's.
+Kernel kernel_for(const Tensor& weight, at::ScalarType products) {
   if (!weight.is_cpu()) return Kernel::kDense;
-  if (weight.scalar_type() == at::kBFloat16) return kWide && onednn_exists() ? Kernel::kOneDnn : Kernel::kDense;
-  if (weight.scalar_type() != at::kFloat) return Kernel::kDense;
-  if (PackedMatrix::supported() && !(kWide && onednn_exists())) return Kernel::kPacked;
-  return onednn_exists() ? Kernel::kOneDnn : Kernel::kDense;
+  if (own_kernel(products) != nullptr) return Kernel::kPacked;
+  const bool fits = products == at::kFloat || (products == at::kBFloat16 && processor().bf16);
+  return fits && onednn_exists() ? Kernel::kOneDnn : Kernel::kDense;
 }
 
 /// What a forward adds to x W^T + b, and what it leaves for the backward.
@@ -79,7 +81,9 @@ struct Product {
 /// The dense weights and, once they were needed, their packed forms.
 struct FrozenWeights {
   Tensor weight, bias;
+  Tensor own_bias;  // fp32
   Kernel kernel = Kernel::kDense;
+  const ProductKernel* own_product = nullptr;
   std::mutex mutex;
   PackedMatrix own, own_transposed;
   Tensor onednn, onednn_transposed;
@@ -96,7 +100,7 @@ struct FrozenWeights {
   const PackedMatrix& own_once(bool transposed) {
     const std::lock_guard lock(mutex);
     PackedMatrix& slot = transposed ? own_transposed : own;
-    if (!slot.defined()) slot = PackedMatrix(weight, transposed);
+    if (!slot.defined()) slot = PackedMatrix(*own_product, weight.to(at::kFloat), transposed);
     return slot;
   }
 
@@ -127,7 +131,7 @@ struct FrozenWeights {
   }
 
   // Shows a product of our own kernel to observers of LibTorch's operations, such as profilers, which see all others.
-  void own_product(const Tensor& input, float* output, const ProductEnd& end, const float* before, bool transposed) {
+  void run_own(const Tensor& input, float* output, const ProductEnd& end, const float* before, bool transposed) {
     RECORD_FUNCTION("attune::linear", std::vector<c10::IValue>({input, weight}));
     own_once(transposed).multiply(input.const_data_ptr<float>(), input.numel() / input.size(-1), output, end, before);
   }
@@ -137,7 +141,7 @@ struct FrozenWeights {
     shape.back() = weight.size(0);
     Tensor output = at::empty(shape, input.options());
     ProductEnd end;
-    if (bias.defined()) end.bias = bias.const_data_ptr<float>();
+    if (own_bias.defined()) end.bias = own_bias.const_data_ptr<float>();
     const Tensor residual = product.residual.defined() ? product.residual.contiguous() : Tensor();
     if (residual.defined()) end.residual = residual.const_data_ptr<float>();
     end.quick_gelu = product.quick_gelu;
@@ -145,7 +149,7 @@ struct FrozenWeights {
       product.before = at::empty_like(output);
       end.before = product.before.mutable_data_ptr<float>();
     }
-    own_product(input, output.mutable_data_ptr<float>(), end, nullptr, false);
+    run_own(input, output.mutable_data_ptr<float>(), end, nullptr, false);
     return output;
   }
 
@@ -157,8 +161,8 @@ struct FrozenWeights {
       auto shape = dense.sizes().vec();
       shape.back() = weight.size(1);
       Tensor output = at::empty(shape, dense.options());
-      own_product(dense, output.mutable_data_ptr<float>(), {},
-                  before.defined() ? before.const_data_ptr<float>() : nullptr, true);
+      run_own(dense, output.mutable_data_ptr<float>(), {}, before.defined() ? before.const_data_ptr<float>() : nullptr,
+              true);
       return output;
     }
     dense = for_products(dense);
@@ -199,8 +203,13 @@ struct FrozenLinearFunction : torch::autograd::Function<FrozenLinearFunction> {
   }
 };
 
-bool wants_gradient(const Tensor& input) {
-  return at::GradMode::is_enabled() && input.requires_grad();
+/// Is a gradient wanted? Bytes are too coarse for one.
+bool wants_gradient(const Tensor& input, const FrozenWeights& weights) {
+  const bool wanted = at::GradMode::is_enabled() && input.requires_grad();
+  if (wanted && weights.own_product != nullptr && weights.own_product == product_kernel(ProductType::kInt8)) {
+    throw Error("frozen layer: a gradient was asked for, but int8 products are for features alone");
+  }
+  return wanted;
 }
 
 }  // namespace
@@ -217,24 +226,31 @@ FrozenLinear::FrozenLinear(const Tensor& weight, const Tensor& bias, at::ScalarT
   };
   weights_->weight = held(weight);
   if (bias.defined()) weights_->bias = held(bias);
-  weights_->kernel = kernel_for(weights_->weight);
+  const at::ScalarType type = is_int8(products) ? products : weights_->weight.scalar_type();
+  weights_->kernel = kernel_for(weights_->weight, type);
+  if (weights_->kernel == Kernel::kPacked) {
+    weights_->own_product = own_kernel(type);
+    if (bias.defined()) weights_->own_bias = bias.detach().to(at::kFloat).contiguous();
+  } else if (is_int8(products)) {
+    throw Error("frozen layer: int8 products were asked for, but this processor has no instructions for them");
+  }
 }
 
 Tensor FrozenLinear::operator()(const Tensor& input) const {
-  if (wants_gradient(input)) return FrozenLinearFunction::apply(input, std::nullopt, weights_, false);
+  if (wants_gradient(input, *weights_)) return FrozenLinearFunction::apply(input, std::nullopt, weights_, false);
   Product product;
   return weights_->forward(input, product);
 }
 
 Tensor FrozenLinear::activated(const Tensor& input, Activation activation) const {
   if (activation != Activation::kQuickGelu) return activate((*this)(input), activation);
-  if (wants_gradient(input)) return FrozenLinearFunction::apply(input, std::nullopt, weights_, true);
+  if (wants_gradient(input, *weights_)) return FrozenLinearFunction::apply(input, std::nullopt, weights_, true);
   Product product{true, {}, {}, false};
   return weights_->forward(input, product);
 }
 
 Tensor FrozenLinear::added(const Tensor& input, const Tensor& residual) const {
-  if (wants_gradient(input) || wants_gradient(residual)) {
+  if (wants_gradient(input, *weights_) || wants_gradient(residual, *weights_)) {
     return FrozenLinearFunction::apply(input, residual, weights_, false);
   }
   Product product{false, residual, {}, false};

@@ -21,9 +21,10 @@ struct FrozenWeights;
 
 /// The same with weights that never train: the backward computes the gradient of the input only. On a CPU the weights
 /// are packed on first use, once for the forward and once for the backward. The kernel is chosen in linear.cpp and
-/// nowhere else: our own where the processor has AVX2, oneDNN's where it has AVX-512, LibTorch's on a GPU. With
-/// `products` of 16 bits weights and products are held in that type, while inputs, outputs and gradients stay as they
-/// come. Copies share their weights. Thread-safe.
+/// nowhere else: our own where the processor has the instructions (processor.h), else oneDNN's, LibTorch's on a GPU.
+/// With `products` of 16 bits weights and products are held in that type, while inputs, outputs and gradients stay as
+/// they come. With at::kChar products are of bytes, inputs scaled a row and weights an output, on CPUs with such
+/// instructions (else Error) and without gradients (Error). Copies share their weights. Thread-safe.
 class FrozenLinear {
  public:
   FrozenLinear() = default;

@@ -2,30 +2,18 @@
 
 #include <cstdint>
 
-#include "attune/tensors/layers.h"
+#include "attune/tensors/product_kernel.h"
 #include "attune/tensors/tensor.h"
 
 namespace attune {
 
-/// What happens to y = x W^T on its way to memory: y + bias, then the activation, then + residual. Null pointers mean
-/// "nothing".
-struct ProductEnd {
-  const float* bias = nullptr;  // [out]
-  float* before = nullptr;      // [rows, out]: y + bias is kept here
-  bool quick_gelu = false;
-  const float* residual = nullptr;  // [rows, out]
-};
-
-/// A frozen fp32 matrix in the order in which the AVX2 kernel reads it: panels of 16 outputs, each [in, 16]. A
-/// product's row depends on that row alone, never on how many rows or threads there are.
+/// A frozen matrix in the order in which a kernel of our own reads it: panels of outputs, each [words, tile columns].
+/// A product's row depends on that row alone, never on how many rows or threads there are.
 class PackedMatrix {
  public:
-  /// Does this processor run the kernel?
-  static bool supported();
-
   PackedMatrix() = default;
   /// Dense fp32 weight [out, in], or the transpose of [in, out].
-  explicit PackedMatrix(const Tensor& weight, bool transposed = false);
+  PackedMatrix(const ProductKernel& kernel, const Tensor& weight, bool transposed = false);
 
   bool defined() const { return panels_.defined(); }
   /// output [rows, out] = end(input [rows, in] W^T), dense rows, on the threads of in_parallel. With `before` [rows,
@@ -34,8 +22,16 @@ class PackedMatrix {
                 const float* before = nullptr) const;
 
  private:
-  std::int64_t out_ = 0, in_ = 0;
-  Tensor panels_;  // [ceil(out / 16), in, 16], aligned to 64 bytes
+  struct Call;
+  struct Share;
+  Share share_of(std::int64_t part, std::int64_t parts, std::int64_t rows) const;
+  std::int64_t block_rows(std::int64_t rows) const;
+  void multiply_share(const Call& call, const Share& share) const;
+
+  const ProductKernel* kernel_ = nullptr;
+  std::int64_t out_ = 0, in_ = 0, words_ = 0;
+  Tensor panels_;  // [panels, words, tile columns] int32, aligned to 64 bytes
+  Tensor scales_;  // [panels, 2, tile columns] of int8
 };
 
 }  // namespace attune

@@ -2,7 +2,7 @@
 
 #include <immintrin.h>
 
-// Only for sources whose functions carry ATTUNE_AVX2 and are called after PackedMatrix::supported().
+// Only for sources whose functions carry ATTUNE_AVX2 and run where processor().avx2 holds.
 #define ATTUNE_AVX2 __attribute__((target("avx2,fma")))
 
 namespace attune::avx2 {
@@ -39,6 +39,25 @@ ATTUNE_AVX2 inline __m256 quick_gelu(__m256 x) {
 ATTUNE_AVX2 inline __m256 quick_gelu_slope(__m256 x) {
   const __m256 scaled = _mm256_mul_ps(_mm256_set1_ps(1.702F), x), s = sigmoid(scaled), one = _mm256_set1_ps(1.0F);
   return _mm256_mul_ps(s, _mm256_fmadd_ps(scaled, _mm256_sub_ps(one, s), one));
+}
+
+/// 8 x 8 numbers with rows and columns exchanged.
+ATTUNE_AVX2 inline void transpose(__m256 (&row)[8]) {
+  __m256 pair[8], quad[8];
+  for (int i = 0; i < 8; i += 2) {
+    pair[i] = _mm256_unpacklo_ps(row[i], row[i + 1]);
+    pair[i + 1] = _mm256_unpackhi_ps(row[i], row[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    quad[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0x44);
+    quad[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0xEE);
+    quad[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0x44);
+    quad[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0xEE);
+  }
+  for (int i = 0; i < 4; ++i) {
+    row[i] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x20);
+    row[i + 4] = _mm256_permute2f128_ps(quad[i], quad[i + 4], 0x31);
+  }
 }
 
 ATTUNE_AVX2 inline float sum(__m256 x) {

@@ -56,7 +56,7 @@ double forward_seconds(double products, double rate) {
 }
 
 Estimate estimate_training(const ClipModel& model, const ClassNames& classes, const Stages& stages,
-                           std::int64_t samples, const ViewPlan& views) {
+                           const SampleCount& samples, const ViewPlan& views) {
   const TextConfig& text = model.config.text;
   const VisionConfig& vision = model.config.vision;
   const auto width = static_cast<double>(text.width);
@@ -73,14 +73,14 @@ Estimate estimate_training(const ClipModel& model, const ClassNames& classes, co
   std::int64_t epochs = 0;
   for (const auto& stage : stages) {
     const double steps = static_cast<double>(stage->epochs()) *
-                         static_cast<double>(std::max<std::int64_t>(1, samples / stage->batch_size()));
+                         static_cast<double>(std::max<std::int64_t>(1, samples(stage->domain()) / stage->batch_size()));
     // Forward, and backward for the inputs only: the weights are frozen.
     estimate.training_seconds += forward_seconds(steps * 2 * rows * text_weights, rate);
     epochs = std::max<std::int64_t>(epochs, stage->epochs());
   }
   if (epochs > 0) {
     estimate.feature_seconds = forward_seconds(
-        static_cast<double>(samples * views.views(epochs)) * image_rows(vision) * image_weights(vision), rate);
+        static_cast<double>(samples(-1) * views.views(epochs)) * image_rows(vision) * image_weights(vision), rate);
   }
   return estimate;
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,10 +27,14 @@ double kept_bytes(double rows, double width, double layers);
 /// Seconds of so many multiply-adds of weights and rows, forward alone, about.
 double forward_seconds(double products, double rate);
 
-/// From the towers' sizes and a short measurement of what this machine multiplies in a second. Times are right to
-/// about a factor of two; views that are cached already make them shorter.
+/// Training samples of a domain; of all together where it is negative.
+using SampleCount = std::function<std::int64_t(std::int64_t domain)>;
+
+/// From the towers' sizes and a short measurement of what this machine multiplies in a second. A stage is counted with
+/// the samples of its own domain. Times are right to about a factor of two; views that are cached already make them
+/// shorter.
 Estimate estimate_training(const ClipModel& model, const ClassNames& classes, const Stages& stages,
-                           std::int64_t samples, const ViewPlan& views);
+                           const SampleCount& samples, const ViewPlan& views);
 
 /// One line for people.
 std::string describe(const Estimate& estimate);

@@ -6,7 +6,10 @@
 
 #include <gtest/gtest.h>
 
+#include "attune/base/error.h"
 #include "attune/tensors/linear.h"
+#include "attune/tensors/processor.h"
+#include "attune/tensors/product_kernel.h"
 #include "tests/support/gradient_check.h"
 
 namespace attune {
@@ -117,6 +120,22 @@ TEST_F(FrozenLinearTest, HoldsProductsIn16BitsAndEverythingElseAsItComes) {
     check(found.first, expected.first);
     check(found.second, expected.second);
   }
+}
+
+TEST_F(FrozenLinearTest, OfBytesGivesFeaturesButNoGradients) {
+  if (product_kernel(ProductType::kInt8) == nullptr) {
+    EXPECT_THROW(FrozenLinear(weight, bias, at::kChar), Error);
+    return;
+  }
+  const FrozenLinear bytes(weight, bias, at::kChar);
+  Tensor x = draw({40, 32}, "x").to(at::kFloat);
+  x.select(0, 3).mul_(1000);  // scales are a row's own
+  const Tensor found = bytes(x), expected = frozen(x);
+  const Tensor errors = (found - expected).norm(2, 1) / expected.norm(2, 1);
+  EXPECT_LT(errors.max().item<float>(), 2e-2);
+  EXPECT_GT(errors.min().item<float>(), 1e-4);
+  x.set_requires_grad(true);
+  EXPECT_THROW(bytes(x), Error);
 }
 
 TEST_F(FrozenLinearTest, TakesRowsThatDoNotLieTogether) {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "attune/tensors/layers.h"
-#include "attune/tensors/packed_matrix.h"
+#include "attune/tensors/processor.h"
 
 namespace attune {
 namespace {
@@ -30,7 +30,7 @@ Tensor expected_of(const Tensor& fused, const std::vector<Sequence>& sequences) 
 
 struct SequenceAttention : testing::Test {
   void SetUp() override {
-    if (!PackedMatrix::supported()) GTEST_SKIP() << "this processor has no AVX2 with FMA";
+    if (!processor().avx2) GTEST_SKIP() << "this processor has no AVX2 with FMA";
     ASSERT_TRUE(attends_sequences(draw(1), kHeads));
   }
   // Two prefixes of 4 rows with causal attention of their own, and sequences of 1 to 3 rows behind them.

@@ -7,6 +7,7 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/tensors/device.h"
+#include "attune/tensors/processor.h"
 
 namespace attune {
 namespace {
@@ -95,7 +96,13 @@ TEST(Device, AMissingGpuIsAnError) {
 TEST(Device, PrecisionIsCheckedAgainstTheDevice) {
   EXPECT_EQ(choose_precision("fp32", at::kCPU), at::kFloat);
   EXPECT_THROW(choose_precision("fp16", at::kCPU), UsageError);
-  EXPECT_THROW(choose_precision("int8", at::kCPU), UsageError);
+  EXPECT_THROW(choose_precision("int4", at::kCPU), UsageError);
+  if (processor().int8) {
+    EXPECT_EQ(choose_precision("int8", at::kCPU), at::kChar);
+  } else {
+    EXPECT_THROW(choose_precision("int8", at::kCPU), UsageError);
+  }
+  EXPECT_THROW(choose_precision("int8", at::Device(at::kCUDA, 0)), UsageError);
   EXPECT_EQ(choose_precision("bf16", at::Device(at::kCUDA, 0)), at::kBFloat16);
   EXPECT_EQ(choose_precision("fp16", at::Device(at::kCUDA, 0)), at::kHalf);
 }

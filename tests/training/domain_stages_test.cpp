@@ -6,6 +6,7 @@
 #include "attune/base/files.h"
 #include "attune/images/encode.h"
 #include "attune/methods/registry.h"
+#include "attune/training/estimate.h"
 #include "attune/training/trainer.h"
 #include "tests/support/small_model.h"
 
@@ -209,6 +210,21 @@ TEST_F(DomainStages, SpgKilledInEveryStageAndResumedEndsWithTheSameBits) {
   EXPECT_GT(kills, 5);
   ASSERT_EQ(found.size(), expected.size());
   for (const auto& [name, tensor] : expected) EXPECT_TRUE(tensor.equal(found.at(name))) << name;
+}
+
+TEST_F(DomainStages, AreEstimatedWithTheSamplesOfTheirDomain) {
+  const auto model = small_model();
+  const auto seconds = [&](std::int64_t domain, std::int64_t of_domain) {
+    Stages stages;
+    stages.push_back(std::make_unique<Watcher>(domain));
+    const auto samples = [&](std::int64_t asked) { return asked < 0 ? std::int64_t{4000} : of_domain; };
+    const Estimate estimate = estimate_training(*model, {dataset_.classes}, stages, samples, {});
+    return std::pair(estimate.training_seconds, estimate.feature_seconds);
+  };
+  const auto all = seconds(-1, 0), one = seconds(0, 40);
+  // 1,000 steps against 10; the machine's speed is measured anew each time.
+  EXPECT_GT(all.first / one.first, 10.0);
+  EXPECT_LT(all.second / one.second, 10.0);
 }
 
 }  // namespace
