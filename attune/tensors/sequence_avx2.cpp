@@ -12,12 +12,47 @@ std::int64_t key_row(const Sequence& sequence, std::int64_t j) {
   return j < sequence.prefix_length ? sequence.prefix_row + j : sequence.row + j - sequence.prefix_length;
 }
 
-ATTUNE_AVX2 float dot(const float* a, const float* b, std::int64_t size) {
-  __m256 total = _mm256_setzero_ps();
-  for (std::int64_t i = 0; i < size; i += 8) {
-    total = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), total);
+/// Sums of the numbers of four vectors.
+ATTUNE_AVX2 __m128 sums(__m256 a, __m256 b, __m256 c, __m256 d) {
+  const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+  return _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
+}
+
+/// products[j] = vector . row of the j-th key, four keys at a time. Room for a multiple of 4.
+ATTUNE_AVX2 void dots(const float* vector, const float* rows, std::int64_t stride, std::int64_t size,
+                      const Sequence& sequence, std::int64_t keys, float* products) {
+  for (std::int64_t j = 0; j < keys; j += 4) {
+    const float* row[4];
+    for (std::int64_t i = 0; i < 4; ++i) row[i] = rows + key_row(sequence, std::min(j + i, keys - 1)) * stride;
+    __m256 total[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+    for (std::int64_t k = 0; k < size; k += 8) {
+      const __m256 x = _mm256_loadu_ps(vector + k);
+      for (int i = 0; i < 4; ++i) total[i] = _mm256_fmadd_ps(x, _mm256_loadu_ps(row[i] + k), total[i]);
+    }
+    _mm_storeu_ps(products + j, sums(total[0], total[1], total[2], total[3]));
   }
-  return avx2::sum(total);
+}
+
+/// 8 * kVectors numbers of the rows of all keys, weighted and added up.
+template <int kVectors>
+ATTUNE_AVX2 void mix_some(const float* weights, const float* rows, std::int64_t stride, const Sequence& sequence,
+                          std::int64_t keys, float* mixed) {
+  __m256 total[kVectors];
+  for (__m256& one : total) one = _mm256_setzero_ps();
+  for (std::int64_t j = 0; j < keys; ++j) {
+    const float* row = rows + key_row(sequence, j) * stride;
+    const __m256 weight = _mm256_set1_ps(weights[j]);
+    for (int i = 0; i < kVectors; ++i) total[i] = _mm256_fmadd_ps(weight, _mm256_loadu_ps(row + 8 * i), total[i]);
+  }
+  for (int i = 0; i < kVectors; ++i) _mm256_storeu_ps(mixed + 8 * i, total[i]);
+}
+
+/// mixed [size] = the rows of all keys, weighted and added up.
+void mix(const float* weights, const float* rows, std::int64_t stride, std::int64_t size, const Sequence& sequence,
+         std::int64_t keys, float* mixed) {
+  std::int64_t k = 0;
+  for (; k + 64 <= size; k += 64) mix_some<8>(weights, rows + k, stride, sequence, keys, mixed + k);
+  for (; k < size; k += 8) mix_some<1>(weights, rows + k, stride, sequence, keys, mixed + k);
 }
 
 /// to += factor * from
@@ -33,8 +68,9 @@ ATTUNE_AVX2 void attention_weights(const Head<const float>& head, const Sequence
                                    std::int64_t keys, float* weights) {
   const float scale = 1.0F / std::sqrt(static_cast<float>(head.size));
   float largest = -std::numeric_limits<float>::infinity();
+  dots(query, head.k, head.stride, head.size, sequence, keys, weights);
   for (std::int64_t j = 0; j < keys; ++j) {
-    weights[j] = dot(query, head.k + key_row(sequence, j) * head.stride, head.size) * scale;
+    weights[j] *= scale;
     largest = std::max(largest, weights[j]);
   }
   const std::int64_t padded = (keys + 7) / 8 * 8;
@@ -59,10 +95,7 @@ void attend_head(const Head<const float>& head, const std::vector<Sequence>& seq
       const std::int64_t keys = sequence.prefix_length + t + 1;
       attention_weights(head, sequence, head.q + (sequence.row + t) * head.stride, keys, weights.data());
       float* mixed = output + (sequence.output_row + t - sequence.first_query) * output_stride;
-      std::fill(mixed, mixed + head.size, 0.0F);
-      for (std::int64_t j = 0; j < keys; ++j) {
-        add_scaled(mixed, weights[static_cast<std::size_t>(j)], head.v + key_row(sequence, j) * head.stride, head.size);
-      }
+      mix(weights.data(), head.v, head.stride, head.size, sequence, keys, mixed);
     }
   }
 }
@@ -77,20 +110,19 @@ void attend_head_backward(const Head<const float>& head, const Head<float>& grad
       const std::int64_t keys = sequence.prefix_length + t + 1, row = (sequence.row + t) * head.stride;
       const float* mixed = output_gradient + (sequence.output_row + t - sequence.first_query) * output_stride;
       attention_weights(head, sequence, head.q + row, keys, weights.data());
+      dots(mixed, head.v, head.stride, head.size, sequence, keys, slopes.data());
       float mean = 0.0F;
       for (std::int64_t j = 0; j < keys; ++j) {
-        const auto at = static_cast<std::size_t>(j);
-        slopes[at] = dot(mixed, head.v + key_row(sequence, j) * head.stride, head.size);
-        mean += weights[at] * slopes[at];
+        mean += weights[static_cast<std::size_t>(j)] * slopes[static_cast<std::size_t>(j)];
       }
       for (std::int64_t j = 0; j < keys; ++j) {
         const auto at = static_cast<std::size_t>(j);
         const std::int64_t key = key_row(sequence, j) * head.stride;
-        const float slope = weights[at] * (slopes[at] - mean) * scale;
+        slopes[at] = weights[at] * (slopes[at] - mean) * scale;
         add_scaled(gradient.v + key, weights[at], mixed, head.size);
-        add_scaled(gradient.q + row, slope, head.k + key, head.size);
-        add_scaled(gradient.k + key, slope, head.q + row, head.size);
+        add_scaled(gradient.k + key, slopes[at], head.q + row, head.size);
       }
+      mix(slopes.data(), head.k, head.stride, head.size, sequence, keys, gradient.q + row);
     }
   }
 }
