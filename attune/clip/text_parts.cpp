@@ -3,16 +3,10 @@
 #include <algorithm>
 #include <numeric>
 
-#include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/custom_function.h>
-
-#include "attune/tensors/parallel.h"
+#include "attune/clip/tower_parts.h"
 
 namespace attune {
 namespace {
-
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 
 /// Every tensor of a call that may want a gradient: prefix and suffix first.
 std::vector<Tensor*> tensors_of(Prompts& prompts, Tuning& tuning) {
@@ -30,110 +24,6 @@ Tensor slice(const Tensor& tensor, const TextPart& part) {
   if (tensor.dim() == 4) seen = seen.narrow(1, part.first, part.classes);
   return seen;
 }
-
-/// A call with what its backward needs. Tensors are detached.
-struct Call : torch::CustomClassHolder {
-  TextConfig config;
-  TextWeights<FrozenLinear> weights;
-  Prompts prompts;
-  Tuning tuning;
-  std::vector<bool> wanted;  // gradients, in the order of tensors_of
-  std::vector<TextPart> parts;
-
-  /// The features of a part and the slices that they were made from.
-  struct Graph {
-    Tensor features;
-    variable_list leaves;
-  };
-  std::vector<Graph> kept;
-
-  Graph encode(const TextPart& part, bool gradients) const {
-    const at::AutoGradMode mode(gradients);
-    Graph graph;
-    Prompts own = prompts;
-    Tuning own_tuning = tuning;
-    const auto tensors = tensors_of(own, own_tuning);
-    for (std::size_t i = 0; i < tensors.size(); ++i) {
-      *tensors[i] = slice(*tensors[i], part).detach();
-      if (!gradients || !wanted[i]) continue;
-      tensors[i]->requires_grad_(true);
-      graph.leaves.push_back(*tensors[i]);
-    }
-    own.end = own.end.narrow(0, part.first, part.classes);
-    graph.features = encode_text_at_once(config, weights, own, own_tuning);
-    return graph;
-  }
-
-  /// Puts features [contexts, classes, d] of the parts together.
-  Tensor join(const std::vector<Tensor>& features) const {
-    std::vector<Tensor> rows, row;
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      row.push_back(features[i]);
-      if (parts[i].first + parts[i].classes < prompts.end.size(0)) continue;
-      rows.push_back(at::cat(row, 1));
-      row.clear();
-    }
-    return at::cat(rows);
-  }
-};
-
-struct EncodeInParts : torch::autograd::Function<EncodeInParts> {
-  static Tensor forward(AutogradContext* context, const c10::intrusive_ptr<Call>& call, std::int64_t kept_rows,
-                        at::TensorList /*inputs*/) {
-    context->saved_data["call"] = c10::IValue::make_capsule(call);
-    const std::size_t count = call->parts.size();
-    std::vector<bool> keep(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      kept_rows -= call->parts[i].rows;
-      keep[i] = kept_rows >= 0;
-    }
-    call->kept.resize(count);
-    std::vector<Tensor> features(count);
-    in_parallel(std::ssize(call->parts), [&](std::int64_t at) {
-      const auto i = static_cast<std::size_t>(at);
-      Call::Graph graph = call->encode(call->parts[i], keep[i]);
-      features[i] = graph.features.detach();
-      if (keep[i]) call->kept[i] = std::move(graph);
-    });
-    return call->join(features);
-  }
-
-  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
-    const auto held = context->saved_data["call"].toCapsule();
-    auto& call = *static_cast<Call*>(held.get());
-    std::vector<variable_list> own(call.parts.size());
-    in_parallel(std::ssize(call.parts), [&](std::int64_t at) {
-      const auto i = static_cast<std::size_t>(at);
-      const TextPart& part = call.parts[i];
-      Call::Graph graph = std::move(call.kept[i]);
-      call.kept[i] = {};
-      if (!graph.features.defined()) graph = call.encode(part, true);
-      const Tensor gradient = gradients[0].narrow(0, part.context, part.contexts).narrow(1, part.first, part.classes);
-      own[i] = torch::autograd::grad({graph.features}, graph.leaves, {gradient}, std::nullopt, false, true);
-    });
-    return sum(call, own);
-  }
-
- private:
-  /// The parts' gradients at the places of their slices, added up in the order of the parts. The first two inputs of
-  /// `forward` have none.
-  static variable_list sum(Call& call, const std::vector<variable_list>& own) {
-    const at::NoGradGuard no_gradients;
-    const auto tensors = tensors_of(call.prompts, call.tuning);
-    variable_list sums(tensors.size() + 2);
-    std::size_t leaf = 0;
-    for (std::size_t i = 0; i < tensors.size(); ++i) {
-      if (!call.wanted[i]) continue;
-      Tensor total = at::zeros_like(*tensors[i]);
-      for (std::size_t p = 0; p < own.size(); ++p) {
-        if (own[p][leaf].defined()) slice(total, call.parts[p]).add_(own[p][leaf]);
-      }
-      sums[i + 2] = total;
-      ++leaf;
-    }
-    return sums;
-  }
-};
 
 /// Cuts `lengths` into `count` runs of about equal sums: their ends.
 std::vector<std::int64_t> balanced_ends(const std::vector<std::int64_t>& lengths, std::int64_t count) {
@@ -183,19 +73,48 @@ std::vector<TextPart> divide_text(std::int64_t contexts, std::int64_t prefix, co
 
 Tensor encode_text_in_parts(const TextConfig& config, const TextWeights<FrozenLinear>& weights, const Prompts& prompts,
                             const Tuning& tuning, const std::vector<TextPart>& parts, std::int64_t kept_rows) {
-  auto call = c10::make_intrusive<Call>();
-  call->config = config;
-  call->weights = weights;
-  call->prompts = prompts;
-  call->tuning = tuning;
-  call->parts = parts;
-  variable_list inputs;
-  for (auto* tensor : tensors_of(call->prompts, call->tuning)) {
-    inputs.push_back(*tensor);
-    call->wanted.push_back(tensor->requires_grad());
+  Prompts given = prompts;
+  Tuning given_tuning = tuning;
+  std::vector<Tensor> tensors;
+  for (Tensor* tensor : tensors_of(given, given_tuning)) {
+    tensors.push_back(*tensor);
     *tensor = tensor->detach();
   }
-  return EncodeInParts::apply(call, kept_rows, at::TensorList(inputs));
+  std::vector<bool> keeps;
+  for (const TextPart& part : parts) {
+    kept_rows -= part.rows;
+    keeps.push_back(kept_rows >= 0);
+  }
+  const auto part_of = [parts](std::int64_t i) { return parts[static_cast<std::size_t>(i)]; };
+  TowerParts call;
+  call.count = std::ssize(parts);
+  call.slice = [part_of](std::int64_t i, std::size_t, const Tensor& tensor) { return slice(tensor, part_of(i)); };
+  call.encode = [config, weights, given, given_tuning, part_of](std::int64_t i, const std::vector<Tensor>& slices) {
+    const TextPart part = part_of(i);
+    Prompts own = given;
+    Tuning own_tuning = given_tuning;
+    const std::vector<Tensor*> places = tensors_of(own, own_tuning);
+    for (std::size_t p = 0; p < places.size(); ++p) *places[p] = slices[p];
+    own.end = own.end.narrow(0, part.first, part.classes);
+    return encode_text_at_once(config, weights, own, own_tuning);
+  };
+  call.join = [part_of, classes = prompts.end.size(0)](const std::vector<Tensor>& features) {
+    std::vector<Tensor> rows, row;
+    for (std::size_t i = 0; i < features.size(); ++i) {
+      const TextPart part = part_of(static_cast<std::int64_t>(i));
+      row.push_back(features[i]);
+      if (part.first + part.classes < classes) continue;
+      rows.push_back(at::cat(row, 1));
+      row.clear();
+    }
+    return at::cat(rows);
+  };
+  call.share = [part_of](std::int64_t i, const Tensor& gradient) {
+    const TextPart part = part_of(i);
+    return gradient.narrow(0, part.context, part.contexts).narrow(1, part.first, part.classes);
+  };
+  call.keeps = [keeps](std::int64_t i) { return static_cast<bool>(keeps[static_cast<std::size_t>(i)]); };
+  return encode_in_parts(std::move(call), tensors);
 }
 
 }  // namespace attune

@@ -32,7 +32,7 @@ struct Layout {
   std::int64_t rows = 0;
   std::vector<Group> groups;
   Tensor order;         // [C]: where class c stands among the classes in the order of the groups
-  Sequences all, ends;  // attention of all rows; of the end rows, in the order of the groups
+  Sequences all, ends;  // on a CPU: attention of all rows; of the end rows, in the order of the groups
 };
 
 /// Prefixes by themselves, then every class behind its prefix; or only what end rows see.
@@ -97,7 +97,7 @@ void check_overwritten(const Tuning& tuning, std::int64_t prefix) {
 
 /// Lengths of the classes' suffixes, end token included.
 std::vector<std::int64_t> lengths_of(const TextConfig& config, const Prompts& prompts) {
-  const Tensor ends = prompts.end.to(at::kCPU, at::kLong).contiguous();
+  const Tensor ends = prompts.end.to(at::kLong).contiguous();
   std::vector<std::int64_t> lengths;
   for (std::int64_t c = 0; c < ends.numel(); ++c) {
     const std::int64_t end = ends.const_data_ptr<std::int64_t>()[c];
@@ -143,8 +143,10 @@ Layout lay_out(const TextConfig& config, const Prompts& prompts, const Tuning& t
     layout.groups.push_back(std::move(group));
   }
   layout.order = at::tensor(order, at::kLong);
-  layout.all = sequences_of(layout, false);
-  layout.ends = sequences_of(layout, true);
+  if (prompts.prefix.is_cpu()) {
+    layout.all = sequences_of(layout, false);
+    layout.ends = sequences_of(layout, true);
+  }
   return layout;
 }
 
@@ -272,9 +274,11 @@ Tensor encode_text_at_once(const TextConfig& config, const TextWeights<L>& weigh
 }
 
 template <class L>
-Tensor encode_text(const TextConfig& config, const TextWeights<L>& weights, const Prompts& prompts,
+Tensor encode_text(const TextConfig& config, const TextWeights<L>& weights, const Prompts& given,
                    const Tuning& tuning) {
-  check_prompts(config, prompts);
+  check_prompts(config, given);
+  Prompts prompts = given;
+  prompts.end = given.end.to(at::kCPU);  // read here and in every part: a GPU is waited for once, if at all
   check_tuning(tuning, weights.transformer.blocks.size(), config.width, "text tower");
   check_contexts(prompts, tuning);
   if constexpr (std::is_same_v<L, FrozenLinear>) {

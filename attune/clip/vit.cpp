@@ -1,9 +1,12 @@
 #include "attune/clip/vit.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "attune/base/error.h"
+#include "attune/clip/vit_parts.h"
 #include "attune/tensors/parallel.h"
 
 namespace attune {
@@ -132,12 +135,31 @@ bool any_wants_gradients(Tensor pixels, Tuning tuning) {
   return wants_gradients(tensors);
 }
 
-/// The tuning of some pictures of a batch.
-Tuning part_of(Tuning tuning, std::int64_t first, std::int64_t count) {
-  for (BlockTuning& block : tuning.blocks) {
-    if (block.tokens.defined() && block.tokens.size(0) > 1) block.tokens = block.tokens.narrow(0, first, count);
-  }
-  return tuning;
+/// Graphs that are kept for the backward, of pictures together; about what three pictures of ViT-B/16 need.
+constexpr std::int64_t kGraphBytes = std::int64_t{256} << 20;
+/// And at most of a part, unless one picture needs more.
+constexpr std::int64_t kPartGraphBytes = std::int64_t{64} << 20;
+
+/// What the graph of a picture holds: in each block the input of both norms, queries, keys and values, and the MLP's
+/// hidden units before their activation.
+std::int64_t graph_bytes(const VisionConfig& config, std::int64_t rows) {
+  return rows * config.layers * (5 * config.width + config.hidden) * static_cast<std::int64_t>(sizeof(float));
+}
+
+/// Are the tuning's tokens those of all pictures or of each?
+bool divides(const Tuning& tuning, std::int64_t batch) {
+  return std::all_of(tuning.blocks.begin(), tuning.blocks.end(), [&](const BlockTuning& block) {
+    return !block.tokens.defined() || block.tokens.dim() != 3 || block.tokens.size(0) == 1 ||
+           block.tokens.size(0) == batch;
+  });
+}
+
+/// Masks of dropout are drawn for all pictures of a call together.
+bool drops(const Tuning& tuning) {
+  return std::any_of(tuning.blocks.begin(), tuning.blocks.end(), [](const BlockTuning& block) {
+    const auto own = {&block.q, &block.k, &block.v, &block.out, &block.qkv};
+    return std::any_of(own.begin(), own.end(), [](const LowRank* delta) { return delta->dropout > 0.0; });
+  });
 }
 
 class FrozenVit : public ImageTower {
@@ -150,28 +172,18 @@ class FrozenVit : public ImageTower {
   ImageFeatures encode(const Tensor& pixels, const Tuning& tuning, bool local) const override {
     check_pixels(config_, pixels);
     const std::int64_t batch = pixels.size(0);
-    const double operations = tower_operations(config_, batch * weights_.positions.size(0));
-    const std::int64_t parts = std::min(batch, std::max(parallel_width(operations), batch / kPicturesAtOnce));
-    if (parts < 2 || !pixels.is_cpu() || any_wants_gradients(pixels, tuning)) {
-      return encode_vit(config_, weights_, pixels, tuning, local);
-    }
-    return encode_parts(pixels, tuning, local, parts);
+    const bool gradients = any_wants_gradients(pixels, tuning);
+    const double operations = tower_operations(config_, batch * rows());
+    const std::int64_t whole =
+        gradients ? batch * graph_bytes(config_, rows()) / kPartGraphBytes : batch / kPicturesAtOnce;
+    const std::int64_t parts = std::min(batch, std::max(parallel_width(operations), whole));
+    const bool one = parts < 2 || !pixels.is_cpu() || !divides(tuning, batch) || (gradients && drops(tuning));
+    if (one) return encode_vit(config_, weights_, pixels, tuning, local);
+    return encode_vit_in_parts(config_, weights_, pixels, tuning, local,
+                               {parts, kGraphBytes / graph_bytes(config_, rows())});
   }
 
  private:
-  ImageFeatures encode_parts(const Tensor& pixels, const Tuning& tuning, bool local, std::int64_t parts) const {
-    const std::int64_t batch = pixels.size(0);
-    std::vector<Tensor> globals(static_cast<std::size_t>(parts)), locals(local ? globals.size() : 0);
-    in_parallel(parts, [&](std::int64_t part) {
-      const std::int64_t first = batch * part / parts, count = batch * (part + 1) / parts - first;
-      const ImageFeatures features =
-          encode_vit(config_, weights_, pixels.narrow(0, first, count), part_of(tuning, first, count), local);
-      globals[static_cast<std::size_t>(part)] = features.global;
-      if (local) locals[static_cast<std::size_t>(part)] = features.local;
-    });
-    return {at::cat(globals), local ? at::cat(locals) : Tensor()};
-  }
-
   VisionConfig config_;
   VitWeights<FrozenLinear> weights_;
 };

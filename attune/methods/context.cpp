@@ -135,7 +135,7 @@ ContextPrompts::ContextPrompts(const ClipModel& model, const ClassNames& classes
   following_ = model.text->embed(as_tensor(following));
   fixed_ = model.text->embed(as_tensor(tokens));
   index_ = as_tensor(index).to(fixed_.device());
-  end_ = as_tensor(ends).to(fixed_.device());
+  end_ = as_tensor(ends);
   if (prefix_rows_ == context_length) {
     suffix_ = fixed_.index_select(0, index_).view({1, classes_, suffix_length_, fixed_.size(1)});
   }

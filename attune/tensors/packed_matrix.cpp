@@ -77,10 +77,11 @@ PackedMatrix::PackedMatrix(const ProductKernel& kernel, const Tensor& weight, bo
   });
 }
 
-/// How a product is divided: by rows where there are enough, else by panels.
+/// How a product is divided: by rows where there are many, else by panels, so that threads share the reading of the
+/// weights and no thread has a tile more; every thread then packs all rows.
 PackedMatrix::Share PackedMatrix::share_of(std::int64_t part, std::int64_t parts, std::int64_t rows) const {
   const std::int64_t tile = kernel_->tile_rows, tiles = (rows + tile - 1) / tile, panels = panels_.size(0);
-  if (tiles >= 4 * parts) {
+  if (tiles >= 16 * parts) {
     const std::int64_t first = tiles * part / parts * tile, past = tiles * (part + 1) / parts * tile;
     return {first, std::min(past, rows) - first, 0, panels};
   }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "attune/base/error.h"
+#include "attune/clip/vit_parts.h"
 #include "attune/clip/weights.h"
 
 namespace attune {
@@ -109,6 +110,39 @@ TEST_F(VitTest, GradientsReachPixelsAndTokens) {
   (features.global.sum() + features.local.square().sum()).backward();
   EXPECT_GT(given.grad().abs().max().item<double>(), 0.0);
   for (const auto& block : tuning.blocks) EXPECT_GT(block.tokens.grad().abs().max().item<double>(), 0.0);
+}
+
+TEST_F(VitTest, PartsGiveTheFeaturesAndGradientsOfTheWhole) {
+  Tensor given = pixels(5).set_requires_grad(true);
+  Tuning tuning;
+  tuning.blocks.resize(3);
+  tuning.blocks[0] = {.place = Place::kAfterClass, .tokens = tokens(1, 2)};
+  tuning.blocks[1] = {.place = Place::kAfterClass, .tokens = tokens(5, 2)};
+  tuning.blocks[2].qkv = {.down = normal({2, 32}, 0.0, 0.3, random), .up = normal({96, 2}, 0.0, 0.3, random)};
+  const std::vector<Tensor*> leaves = {&given, &tuning.blocks[0].tokens, &tuning.blocks[1].tokens,
+                                       &tuning.blocks[2].qkv.down, &tuning.blocks[2].qkv.up};
+  for (auto* leaf : leaves) leaf->set_requires_grad(true);
+  const auto gradients = [&](const ImageFeatures& features) {
+    (features.global.sum() + (features.local.defined() ? features.local.square().sum() : at::zeros({}))).backward();
+    std::vector<Tensor> found;
+    for (auto* leaf : leaves) {
+      found.push_back(leaf->grad().clone());
+      leaf->mutable_grad().reset();
+    }
+    return found;
+  };
+  for (const bool local : {false, true}) {
+    const ImageFeatures whole = encode(given, tuning, local);
+    const std::vector<Tensor> expected = gradients(whole);
+    for (const VitParts& parts : {VitParts{1, 0}, {2, 5}, {2, 3}, {3, 0}, {5, 2}}) {
+      const ImageFeatures found = encode_vit_in_parts(config.vision, weights, given, tuning, local, parts);
+      expect_close(found.global, whole.global);
+      EXPECT_EQ(found.local.defined(), local);
+      if (local) expect_close(found.local, whole.local);
+      const std::vector<Tensor> own = gradients(found);
+      for (std::size_t i = 0; i < own.size(); ++i) expect_close(own[i], expected[i]);
+    }
+  }
 }
 
 TEST_F(VitTest, FrozenAndTrainableTowersAgree) {
