@@ -135,10 +135,10 @@ bool any_wants_gradients(Tensor pixels, Tuning tuning) {
   return wants_gradients(tensors);
 }
 
-/// Graphs that are kept for the backward, of pictures together; about what three pictures of ViT-B/16 need.
+/// Graphs that are kept for the backward, of pictures together; about what four pictures of ViT-B/16 need.
 constexpr std::int64_t kGraphBytes = std::int64_t{256} << 20;
-/// And at most of a part, unless one picture needs more.
-constexpr std::int64_t kPartGraphBytes = std::int64_t{64} << 20;
+/// And about as much of a part, unless one picture needs more.
+constexpr std::int64_t kPartGraphBytes = std::int64_t{96} << 20;
 
 /// What the graph of a picture holds: in each block the input of both norms, queries, keys and values, and the MLP's
 /// hidden units before their activation.
@@ -174,9 +174,12 @@ class FrozenVit : public ImageTower {
     const std::int64_t batch = pixels.size(0);
     const bool gradients = any_wants_gradients(pixels, tuning);
     const double operations = tower_operations(config_, batch * rows());
-    const std::int64_t whole =
-        gradients ? batch * graph_bytes(config_, rows()) / kPartGraphBytes : batch / kPicturesAtOnce;
-    const std::int64_t parts = std::min(batch, std::max(parallel_width(operations), whole));
+    const std::int64_t threads = parallel_width(operations);
+    const std::int64_t at_once =
+        gradients ? std::max<std::int64_t>(1, kPartGraphBytes / graph_bytes(config_, rows())) : kPicturesAtOnce;
+    // As many parts for every thread.
+    const std::int64_t rounds = std::max<std::int64_t>(1, batch / at_once / threads);
+    const std::int64_t parts = std::min(batch, rounds * threads);
     const bool one = parts < 2 || !pixels.is_cpu() || !divides(tuning, batch) || (gradients && drops(tuning));
     if (one) return encode_vit(config_, weights_, pixels, tuning, local);
     return encode_vit_in_parts(config_, weights_, pixels, tuning, local,
