@@ -337,7 +337,8 @@ void train_detection(const DetectionTraining& options) {
 void add_detect(CLI::App& app) {
   auto options = std::make_shared<DetectOptions>();
   CLI::App* verb = app.add_subcommand("detect", "Finds objects in pictures, by searched concepts or by name");
-  verb->add_option("--model", options->model, "folder of a detector (Hugging Face, owlvit)")->required();
+  verb->add_option("--model", options->model, "folder of a detector (Hugging Face, owlvit), or pocket-detector")
+      ->required();
   verb->add_option("--adapter", options->adapter, "folder of searched concepts, from attune train --task detection");
   verb->add_option("--classes", options->classes, "names, with commas between them");
   verb->add_option("--sentence", options->sentence, "in which a name stands")->capture_default_str();

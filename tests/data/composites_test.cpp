@@ -7,6 +7,7 @@
 #include "attune/base/json.h"
 #include "attune/images/decode.h"
 #include "tests/data/support.h"
+#include "tests/support/mutations.h"
 
 namespace attune {
 namespace {
@@ -86,6 +87,18 @@ TEST_F(Composites, ChoicesThatCannotBeMetAreErrors) {
   choice.sets = {"b"};
   EXPECT_THAT(message(choice), HasSubstr("b:empty: expected a drawing, found nothing visible"));
   EXPECT_THROW(concepts_named("unseen"), UsageError);
+}
+
+TEST_F(Composites, DamagedListsAreReadOrRefusedWithAnError) {
+  const Json good = parse_json(kLists, "lists");
+  DrawingChoice choice;
+  choice.sets = {"a"};
+  choice.names = {"disc", "bar"};
+  const int refused = refusals(100, [&](KeyedRandom& random) {
+    write_json(root() / "lists.json", damaged(good, random));
+    render(choice);
+  });
+  EXPECT_GT(refused, 10);
 }
 
 TEST_F(Composites, AMaskIsWhereTheDrawingIsSeen) {

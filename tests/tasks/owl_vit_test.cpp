@@ -45,6 +45,16 @@ TEST(OwlVit, SeesPicturesAsTransformersDoesParity) {
   }
 }
 
+TEST(OwlVit, TheDetectorThatShipsIsTakenByItsName) {
+  const OwlVit detector = OwlVit::load("pocket-detector");
+  EXPECT_EQ(detector.cells(), 144);
+  EXPECT_EQ(detector.name(), "pocket-detector");
+  EXPECT_EQ(detector.queries({"a photo of a cat"}).sizes(), (std::vector<std::int64_t>{1, 192}));
+  // The list beside it is the one that it was trained on.
+  const std::string folder = std::string(ATTUNE_SOURCE_DIR) + "/models/pocket-detector";
+  EXPECT_EQ(read_json(folder + "/metrics.json")["drawings_sha256"], sha256_of_file(folder + "/drawings.json"));
+}
+
 TEST(OwlVit, WorksWithoutTheTowerThatIsNotNeeded) {
   const OwlVit both = OwlVit::load(kData + "/owl_vit");
   LoadOptions image_only, text_only;
