@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/base/json.h"
 #include "attune/clip/folder.h"
 
 namespace attune {
@@ -12,8 +13,19 @@ namespace fs = std::filesystem;
 
 constexpr const char* kProjection = "visual_projection.weight";
 
+bool is_segmenter(const fs::path& base) {
+  const fs::path path = base / "config.json";
+  return fs::exists(path) && json_or<std::string>(read_json(path), "model_type", "", path.string()) == "clipseg";
+}
+
+FolderDescription describe_base(const fs::path& base) {
+  if (!is_segmenter(base)) return describe_folder(base);
+  const ClipSegConfig config = describe_clipseg(base);
+  return {config.clip, config.preprocess, /*open_clip=*/false};
+}
+
 ClipSegConfig config_of(const fs::path& base, const SegmenterShape& shape) {
-  const FolderDescription folder = describe_folder(base);
+  const FolderDescription folder = describe_base(base);
   ClipSegConfig config;
   config.clip = folder.config;
   config.preprocess = folder.preprocess;
@@ -47,16 +59,25 @@ ClipSegConfig config_of(const fs::path& base, const SegmenterShape& shape) {
 }
 
 NamedTensors base_tensors(const fs::path& base) {
-  return {map_tensors(base), base.string()};
+  return is_segmenter(base) ? clipseg_tensors(base) : NamedTensors{map_tensors(base), base.string()};
+}
+
+NamedTensors first_decoder(const fs::path& base, const MaskDecoderConfig& config, std::uint64_t seed) {
+  return is_segmenter(base) ? clipseg_tensors(base)
+                            : NamedTensors{random_decoder_tensors(config, seed), "random start"};
 }
 
 }  // namespace
+
+VisionConfig segmenter_base_vision(const fs::path& base) {
+  return describe_base(base).config.vision;
+}
 
 SegmenterModel::SegmenterModel(const fs::path& base, const SegmenterShape& shape, std::uint64_t seed)
     : base_(base),
       config_(config_of(base, shape)),
       tower_(trainable_vit_weights(config_.clip, base_tensors(base))),
-      decoder_(config_.decoder, {random_decoder_tensors(config_.decoder, seed), "random start"}, /*trains=*/true) {
+      decoder_(config_.decoder, first_decoder(base, config_.decoder, seed), /*trains=*/true) {
   const NamedTensors source = base_tensors(base);
   frozen_.origin = source.origin;
   for (const auto& [name, tensor] : source.tensors) {
@@ -71,6 +92,7 @@ Tensor SegmenterModel::logits(const Tensor& pixels, const Tensor& conditions) co
 Tensor SegmenterModel::conditions(const std::vector<std::string>& sentences) const {
   LoadOptions text_only;
   text_only.image = false;
+  if (is_segmenter(base_)) return ClipSeg::load(base_, text_only).conditions(sentences);
   return sentence_features(load_model(base_, text_only), sentences);
 }
 

@@ -17,10 +17,14 @@ struct SegmenterShape {
   bool complex_head = true;
 };
 
+/// The image tower of a folder that a SegmenterModel may begin with.
+VisionConfig segmenter_base_vision(const std::filesystem::path& base);
+
 /// A CLIPSeg that trains: the towers of a small CLIP with a new decoder. The text tower stays as it is.
 class SegmenterModel {
  public:
-  /// `base`: a Hugging Face folder of a CLIP. Throws UsageError where the shape does not fit it.
+  /// `base`: a Hugging Face folder of a CLIP, whose decoder is random, or of a segmenter of that shape, say one that
+  /// saw smaller inputs. Throws UsageError where the shape does not fit it.
   SegmenterModel(const std::filesystem::path& base, const SegmenterShape& shape, std::uint64_t seed);
 
   const ClipSegConfig& config() const { return config_; }

@@ -8,7 +8,6 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
-#include "attune/clip/folder.h"
 #include "attune/data/composites.h"
 #include "attune/data/parallel.h"
 #include "attune/images/encode.h"
@@ -277,7 +276,8 @@ class Pretraining {
 Schema segmenter_pretraining_schema() {
   Schema schema = {
       {"seed", 0, "every random choice follows from it"},
-      {"base", "models/pocket", "folder of the CLIP that it begins with, from the current folder"},
+      {"base", "models/pocket",
+       "folder of the CLIP, or of the segmenter, that it begins with, from the current folder"},
       {"drawings", "models/pocket-detector/drawings.json", "list of the drawings, from the current folder"},
       {"sentences", "{},a photo of a {},a drawing of a {}", "in which names stand, with commas between them"},
       {"size", 96, "side of the input, pixels"},
@@ -312,7 +312,7 @@ Schema segmenter_pretraining_schema() {
 std::string describe_segmenter_needs(const Config& recipe) {
   const PretrainStage stage = segmenter_stage(recipe);
   const SegmenterShape shape = shape_of(recipe);
-  const VisionConfig vision = describe_folder(recipe.text("base")).config.vision;
+  const VisionConfig vision = segmenter_base_vision(recipe.text("base"));
   const double side = static_cast<double>(shape.size) / static_cast<double>(vision.patch);
   const double rows = side * side + 1, width = static_cast<double>(vision.width);
   const double layers = static_cast<double>(shape.extract.back() + 1), own = static_cast<double>(shape.width);
