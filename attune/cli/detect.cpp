@@ -10,6 +10,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/cli/detection_training.h"
 #include "attune/cli/picture_list.h"
 #include "attune/cli/verbs.h"
 #include "attune/evaluation/detection_floors.h"
@@ -19,7 +20,6 @@
 #include "attune/evaluation/segmentation_run.h"
 #include "attune/images/decode.h"
 #include "attune/images/encode.h"
-#include "attune/tensors/device.h"
 #include "attune/training/run_files.h"
 #include "attune/training/run_settings.h"
 
@@ -28,63 +28,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
-
-constexpr std::size_t kShownPictures = 8;
-
-LoadOptions load_options(const Common& common) {
-  const at::Device device = choose_device(common.device);
-  return {true, true, device, choose_precision(common.precision, device), cache_folder() / "models"};
-}
-
-Config config_of(const DetectionTraining& options) {
-  Config config(detection_schema());
-  if (!options.recipe.empty()) config.merge_yaml_file(options.recipe);
-  const MethodChoice choice = parse_method(options.method.empty() ? config.text("method") : options.method);
-  config.set("method", Json(choice.name), "--method");
-  for (const std::string& one : choice.assignments) config.set(one, "--method");
-  for (const std::string& one : options.assignments) config.set(one, "--set");
-  if (options.shots >= 0) config.set("shots", Json(options.shots), "--shots");
-  return config;
-}
-
-std::map<std::int64_t, std::vector<Detection>> by_picture(const std::vector<Detection>& detections) {
-  std::map<std::int64_t, std::vector<Detection>> result;
-  for (const Detection& one : detections) result[one.picture].push_back(one);
-  return result;
-}
-
-/// Pictures with what was found and what the annotations say, as PNG files below `folder`.
-std::vector<fs::path> draw_pictures(const fs::path& folder, const BoxDataset& data,
-                                    const std::vector<BoxPicture>& pictures, const std::vector<Detection>& detections,
-                                    double threshold) {
-  const auto found = by_picture(detections);
-  std::vector<fs::path> files;
-  for (std::size_t i = 0; i < std::min(pictures.size(), kShownPictures); ++i) {
-    const BoxPicture& picture = pictures[i];
-    std::vector<DrawnBox> truth;
-    for (const BoxLabel& label : picture.labels) truth.push_back({label.box, "", "#ffffff", true});
-    const auto own = found.find(picture.id);
-    const Image image = with_boxes(read_box_picture(data.root, picture), truth);
-    const Image drawn =
-        own == found.end() ? image : with_detections(image, own->second, data.category_names(), threshold);
-    files.push_back(folder / fmt::format("{}.png", picture.id));
-    write_file(files.back(), encode_png(drawn));
-  }
-  return files;
-}
-
-Json provenance_of(const Common& common) {
-  return {{"seed", common.seed}, {"version", version()}, {"command", command_line()}};
-}
-
-std::string metrics_table(const std::vector<MeasuredDetections>& measured) {
-  std::string text = fmt::format("{:<12}{:>8}{:>8}{:>8}{:>10}\n", "", "AP", "AP50", "AP75", "AR of 100");
-  for (const auto& [name, m] : measured) {
-    text += fmt::format("{:<12}{:>8.1f}{:>8.1f}{:>8.1f}{:>10.1f}\n", name, 100 * m.ap, 100 * m.ap50, 100 * m.ap75,
-                        100 * m.ar100);
-  }
-  return text;
-}
 
 /// Measures on the test part what was found and what the names alone find; writes results, detections and the report.
 void measure_search(const DetectionTraining& options, const DetectionSearch& search, const FoundConcepts& found,
@@ -112,15 +55,8 @@ void measure_search(const DetectionTraining& options, const DetectionSearch& sea
     measured.push_back({"its names", measure_detections(data.test, count, tuned[1])});
     shown = std::move(tuned[0]);
   }
-  Json results = {{"dataset", data.name},
-                  {"model", found.detector->name()},
-                  {"pretrained", found.detector->weight_hash()},
-                  {"task", "detection"},
-                  {"method", search.config.text("method")}};
-  results.update(provenance_of(options.common));
-  results["split"] = {{"training_pictures", search.training.size()},
-                      {"test_pictures", data.test.size()},
-                      {"training_hash", hash_of_boxes(search.training)}};
+  Json results = search_results(options, "detection", data, search.training, search.config.text("method"),
+                                found.detector->name(), found.detector->weight_hash());
   results["zero_shot"] = measured[0].metrics.to_json(data.categories);
   results["searched"] = measured[1].metrics.to_json(data.categories);
   results["metrics"] = measured[found.tuned ? 2 : 1].metrics.to_json(data.categories);
@@ -311,20 +247,13 @@ void train_detection(const DetectionTraining& options) {
   DetectionSearch search;
   search.folder = options.out;
   search.model = options.model;
-  search.config = config_of(options);
+  search.config = searched_config(options, detection_schema());
   search.seed = options.common.seed;
   search.resume = options.resume;
   search.options = load_options(options.common);
   search.version = version();
   refuse_a_used_folder(search.folder, options.resume);
-  search.data = divide_boxes(open_boxes(options.data), search.seed);
-  const auto shots = search.config.integer("shots");
-  if (shots < 0) throw UsageError(fmt::format("shots: expected at least 0, found {}", shots));
-  search.training = draw_box_shots(search.data.train, static_cast<int>(shots), search.seed);
-  say(options.common, fmt::format("{} on {} ({}): {} categories, {} training, {} test pictures",
-                                  search.config.text("method"), search.data.name, search.data.layout,
-                                  search.data.categories.size(), search.training.size(), search.data.test.size()));
-  say(options.common, fmt::format("configuration:\n{}", search.config.to_yaml()));
+  open_training(options, /*masks=*/false, search.config, search.data, search.training);
   if (options.dry_run) return;
   const auto progress = make_progress(options.common, "searching");
   search.progress = progress.get();

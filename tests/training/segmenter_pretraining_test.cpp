@@ -107,6 +107,24 @@ TEST_F(SegmenterPretrainingTest, AKilledRunResumedEndsWithTheSameBits) {
   EXPECT_EQ(losses("whole"), losses("parts"));
 }
 
+TEST_F(SegmenterPretrainingTest, BeginsWithAnotherSegmenterAtAnotherSize) {
+  EXPECT_TRUE(pretrain_segmenter(tiny("small", {"views.samples=6"}), nullptr));
+  const fs::path small = root() / "small/model";
+  // No step: what it began with comes out again, at twice the size.
+  EXPECT_TRUE(pretrain_segmenter(tiny("large", {"base=" + small.string(), "size=64", "views.samples=0"}), nullptr));
+  const TensorMap before = load_tensors(small / "model.safetensors");
+  for (const auto& [name, tensor] : load_tensors(root() / "large/model/model.safetensors")) {
+    EXPECT_TRUE(at::equal(tensor, before.at(name))) << name;
+  }
+  const ClipSeg model = ClipSeg::load(root() / "large/model");
+  EXPECT_EQ(model.preprocess().size, 64);
+  EXPECT_TRUE(at::equal(model.conditions({"bar"}), ClipSeg::load(small).conditions({"bar"})));
+  EXPECT_THAT(error_of([&] {
+                pretrain_segmenter(tiny("other", {"base=" + small.string(), "decoder.hidden=8"}), nullptr);
+              }),
+              HasSubstr("decoder.layers.0"));
+}
+
 TEST_F(SegmenterPretrainingTest, SaysWhatDoesNotFit) {
   const auto message = [&](const std::string& run, const std::vector<std::string>& more) {
     return error_of([&] { pretrain_segmenter(tiny(run, more), nullptr); });
