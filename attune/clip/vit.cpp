@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "attune/base/error.h"
+#include "attune/clip/value_cells.h"
 #include "attune/clip/vit_parts.h"
 #include "attune/tensors/parallel.h"
 
@@ -45,12 +46,17 @@ Tensor insert(const Tensor& sequence, const BlockTuning& tuning, Inserted& inser
   return at::cat({sequence.narrow(1, 0, 1), tokens, sequence.narrow(1, 1 + old, own - 1)}, 1);
 }
 
+/// Queries, keys and values [B, heads, T, width / heads] of fused [B * T, 3 width].
+std::vector<Tensor> by_head(const Tensor& fused, std::int64_t batch, std::int64_t heads) {
+  const auto width = fused.size(1) / 3;
+  return fused.view({batch, -1, 3, heads, width / heads}).permute({2, 0, 3, 1, 4}).unbind();
+}
+
 /// Attention of a sequence of T rows a picture: fused [B * T, 3 width] -> [B * queries, width], for the first `queries`
 /// rows.
 Tensor attend_rows(const Tensor& fused, std::int64_t batch, std::int64_t heads, std::int64_t queries) {
-  const auto width = fused.size(1) / 3;
-  const auto parts = fused.view({batch, -1, 3, heads, width / heads}).permute({2, 0, 3, 1, 4}).unbind();
-  return attend(parts[0].narrow(2, 0, queries), parts[1], parts[2]).reshape({batch * queries, width});
+  const auto parts = by_head(fused, batch, heads);
+  return attend(parts[0].narrow(2, 0, queries), parts[1], parts[2]).reshape({batch * queries, fused.size(1) / 3});
 }
 
 template <class L>
@@ -169,6 +175,23 @@ class FrozenVit : public ImageTower {
   const VisionConfig& config() const override { return config_; }
   std::int64_t rows() const override { return weights_.positions.size(0); }
 
+  /// The features of cells that attend to values by values.
+  Tensor value_cells(const Tensor& pixels) const {
+    const at::NoGradGuard no_gradients;
+    check_pixels(config_, pixels);
+    const auto& [blocks, heads, activation] = weights_.transformer;
+    const std::int64_t batch = pixels.size(0), width = config_.width;
+    Tensor rows = weights_.before(first_sequence(config_, weights_, pixels));
+    for (std::size_t i = 0; i + 1 < blocks.size(); ++i)
+      rows = full_block(blocks[i], heads, activation, rows, rows.size(1));
+    const Tensor values = by_head(fused_qkv(blocks.back(), rows.reshape({-1, width}), {}), batch, heads)[2];
+    const std::int64_t cells = rows.size(1) - 1;
+    const Tensor mixed = attend(values.narrow(2, 1, cells), values, values).reshape({batch * cells, width});
+    const Tensor own = rows.narrow(1, 1, cells).reshape({-1, width});
+    return weights_.projection(weights_.after(finish_block(blocks.back(), activation, own, mixed, {})))
+        .view({batch, cells, -1});
+  }
+
   ImageFeatures encode(const Tensor& pixels, const Tuning& tuning, bool local) const override {
     check_pixels(config_, pixels);
     const std::int64_t batch = pixels.size(0);
@@ -192,6 +215,12 @@ class FrozenVit : public ImageTower {
 };
 
 }  // namespace
+
+Tensor value_cells(const ImageTower& tower, const Tensor& pixels) {
+  const auto* vit = dynamic_cast<const FrozenVit*>(&tower);
+  if (vit == nullptr) throw UsageError("attention by values: expected a vision transformer, found a ResNet");
+  return vit->value_cells(pixels);
+}
 
 std::shared_ptr<const ImageTower> make_vit(const VisionConfig& config, VitWeights<FrozenLinear> weights) {
   return std::make_shared<FrozenVit>(config, std::move(weights));

@@ -10,6 +10,7 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/base/json.h"
+#include "attune/data/known_sets.h"
 #include "attune/data/listing.h"
 
 namespace attune {
@@ -90,6 +91,15 @@ ClassNameFile parse_class_names_text(std::string_view text, const std::vector<st
   if (lines.empty()) throw Error(fmt::format("{}: expected class names, found an empty file", where));
   const std::set<std::string> known(raw_classes.begin(), raw_classes.end());
   ClassNameFile file;
+  const bool ids = std::all_of(lines.begin(), lines.end(), [](const std::string& line) {
+    return is_wordnet_id(split_first_word(line).first) && !split_first_word(line).second.empty();
+  });
+  const bool numbers = known.contains("0") && known.contains(std::to_string(raw_classes.size() - 1));
+  if (ids && numbers) {  // ImageNetV2's folders are the numbers of ImageNet's classes
+    for (std::size_t i = 0; i < lines.size(); ++i)
+      file.by_name.emplace(std::to_string(i), split_first_word(lines[i]).second);
+    return file;
+  }
   const bool pairs = std::any_of(lines.begin(), lines.end(), [&](const std::string& line) {
     const auto [raw, name] = split_first_word(line);
     return !name.empty() && known.contains(raw);
@@ -134,7 +144,9 @@ void name_classes(Dataset& dataset, const std::vector<std::string>& raw_classes)
     apply(parse_class_names_text(read_file(text, kLargestFile), raw_classes, text.string()), dataset, raw_classes,
           text.string());
   }
-  check_class_names(dataset.classes, dataset.root.string());
+  // The names that CLIP's authors gave ImageNet's classes hold "sunglasses" and others twice.
+  if (!std::all_of(raw_classes.begin(), raw_classes.end(), is_wordnet_id))
+    check_class_names(dataset.classes, dataset.root.string());
 }
 
 }  // namespace attune

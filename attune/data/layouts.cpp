@@ -14,6 +14,7 @@
 #include "attune/data/class_names.h"
 #include "attune/data/emoji_dg.h"
 #include "attune/data/folder_layout.h"
+#include "attune/data/known_sets.h"
 #include "attune/data/listing.h"
 #include "attune/data/split_files.h"
 #include "attune/text/templates.h"
@@ -170,6 +171,31 @@ std::string name_of(const fs::path& path) {
   return whole.has_filename() ? whole.filename().string() : whole.parent_path().filename().string();
 }
 
+Dataset open_folder(const fs::path& path) {
+  std::string layout;
+  std::vector<std::string> raw_classes;
+  Dataset dataset = number_classes(list_folder(path, layout), raw_classes);
+  dataset.root = path;
+  dataset.name = name_of(path);
+  name_classes(dataset, raw_classes);
+  dataset.layout = layout;
+  complete_known_set(dataset, raw_classes);
+  return dataset;
+}
+
+Dataset open_aircraft(const fs::path& path, const OpenOptions& options) {
+  Listing listing = list_aircraft(path);
+  check_pictures(listing, path, options);
+  std::vector<std::string> raw_classes;
+  Dataset dataset = number_classes(listing, raw_classes);
+  dataset.root = path;
+  dataset.name = name_of(path);
+  name_classes(dataset, raw_classes);
+  dataset.layout = "FGVC-Aircraft";
+  dataset.prompt_template = dataset_template("FGVCAircraft");
+  return dataset;
+}
+
 Dataset open_path(const fs::path& path, const OpenOptions& options) {
   ListKind kind{};
   if (!fs::exists(path))
@@ -189,16 +215,10 @@ Dataset open_path(const fs::path& path, const OpenOptions& options) {
   Dataset dataset;
   if (const std::vector<fs::path> lists = lists_in(path, kind); !lists.empty()) {
     dataset = open_lists(lists, kind, options);
-  } else {
-    std::string layout;
-    std::vector<std::string> raw_classes;
-    dataset = number_classes(list_folder(path, layout), raw_classes);
-    dataset.root = path;
-    name_classes(dataset, raw_classes);
-    dataset.layout = layout;
+    dataset.name = name_of(path);
+    return dataset;
   }
-  dataset.name = name_of(path);
-  return dataset;
+  return is_aircraft_folder(path) ? open_aircraft(path, options) : open_folder(path);
 }
 
 }  // namespace

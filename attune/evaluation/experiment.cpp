@@ -9,6 +9,7 @@
 #include "attune/base/files.h"
 #include "attune/evaluation/evaluate.h"
 #include "attune/methods/adapter.h"
+#include "attune/methods/method_files.h"
 #include "attune/training/run_settings.h"
 #include "attune/training/stopped.h"
 
@@ -37,8 +38,8 @@ std::unique_ptr<Classifier> made(const std::shared_ptr<const ClipModel>& model, 
 }  // namespace
 
 std::string fingerprint_of(const ClipModel& model, const LearningTask& task) {
-  return sha256(task.config.to_yaml() + task.split + model.weight_hash() + std::to_string(task.seed) +
-                (task.init.empty() ? "" : sha256_of_file(task.init)) +
+  return sha256(with_file_contents(task.config).to_yaml() + task.split + model.weight_hash() +
+                std::to_string(task.seed) + (task.init.empty() ? "" : sha256_of_file(task.init)) +
                 (task.order.empty() ? "" : sha256_of_file(task.order)));
 }
 

@@ -67,14 +67,16 @@ std::string cells(const HeatMap& map, std::size_t row, const Layout& layout) {
     const double x = layout.left + static_cast<double>(column) * layout.cell;
     const double y = layout.top + static_cast<double>(row) * layout.cell;
     const double side = layout.cell - (layout.cell > 6 ? 1 : 0);
+    const double opacity = 0.1 + 0.9 * std::sqrt(share);
     svg += fmt::format(
         "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" class=\"{}\" fill-opacity=\"{:.2f}\">"
         "<title>{} named {}: {} of {} ({})</title></rect>",
-        x, y, side, side, row == column ? "right" : "false", 0.1 + 0.9 * std::sqrt(share), escape(map.names[row]),
-        escape(map.names[column]), whole(count), whole(total), per_cent(share, sensible_digits(total)));
+        x, y, side, side, row == column ? "right" : "false", opacity, escape(map.names[row]), escape(map.names[column]),
+        whole(count), whole(total), per_cent(share, sensible_digits(total)));
     if (map.counts.size() <= kMostNumbers) {
-      svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" class=\"number\">{}</text>", x + side / 2, y + side / 2 + 4,
-                         whole(count));
+      const bool on_dark = row == column && opacity > 0.6;
+      svg += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" class=\"number{}\">{}</text>", x + side / 2, y + side / 2 + 4,
+                         on_dark ? " turned" : "", whole(count));
     }
   }
   return svg;

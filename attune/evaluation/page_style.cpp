@@ -94,7 +94,7 @@ figcaption { font-size: .92rem; margin-bottom: .3rem; }
 .heat text { fill: var(--quiet); font-size: 11px; } .heat .frame { fill: var(--soft); }
 .heat .right { fill: var(--accent); } .heat .false { fill: var(--wrong-fill); } .heat rect:hover { stroke: var(--ink); }
 .heat .rule { stroke: var(--page); stroke-width: 1; }
-.heat .number { font-size: 10px; fill: var(--ink); text-anchor: middle; }
+.heat .number { font-size: 10px; fill: var(--ink); text-anchor: middle; } .heat .turned { fill: var(--page); }
 .study th:first-child { position: sticky; left: 0; background: var(--page); padding-right: 1.2rem; }
 .study { width: auto; min-width: 60%; margin-bottom: 1.4rem; }
 .confusions { max-width: 46rem; }
@@ -121,6 +121,7 @@ footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--line);
   body { padding: 1.8rem 1rem 3rem; }
   section { margin-top: 2.8rem; }
   .wide { display: none; }
+  .scroll caption { position: sticky; left: 0; max-width: calc(100vw - 2rem); }
   table { font-size: .86rem; } th, td { padding-right: .55rem; }
   .domains .plotted { display: none; }
   .bars .plotted { width: 30%; min-width: 4.5rem; } .track, .axis { min-width: 4.5rem; }

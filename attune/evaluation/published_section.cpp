@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <vector>
 
@@ -78,9 +79,17 @@ std::string measured(const StudyRecord& study, const StudyTable& table, std::str
   return text.empty() ? "–" : text;
 }
 
-std::string printed(const PublishedScore& score) {
-  const std::string deviation = score.deviation > 0 ? fmt::format(" ± {}", score.deviation) : "";
-  return fmt::format("{}{}", score.per_cent, deviation);
+/// Digits behind the point as a source prints them: two where any of its numbers has two.
+int digits_of(const PublishedTable& source) {
+  const auto is_fine = [](const PublishedScore& score) {
+    return std::abs(10 * score.per_cent - std::round(10 * score.per_cent)) > 1e-6;
+  };
+  return std::any_of(source.scores.begin(), source.scores.end(), is_fine) ? 2 : 1;
+}
+
+std::string printed(const PublishedScore& score, int digits) {
+  const std::string deviation = score.deviation > 0 ? fmt::format(" ± {:.{}f}", score.deviation, digits) : "";
+  return fmt::format("{:.{}f}{}", score.per_cent, digits, deviation);
 }
 
 /// A target that was left out changes the average, so it would not be the published setting.
@@ -160,7 +169,7 @@ std::string published_section(const StudyRecord& study, const StudyTable& table)
       if (!column) continue;
       shown.rows.push_back({{{escape(score.method)},
                              {escape(heading(table.columns[*column]))},
-                             {printed(score)},
+                             {printed(score, digits_of(source))},
                              {measured(study, table, score.method, *column, source.shots)}}});
     }
     if (shown.rows.empty()) continue;

@@ -19,6 +19,7 @@
 #include "attune/evaluation/evaluate.h"
 #include "attune/evaluation/study_confusion.h"
 #include "attune/evaluation/study_table.h"
+#include "attune/evaluation/study_words.h"
 #include "attune/methods/registry.h"
 #include "attune/training/checkpoint.h"
 #include "attune/training/run_settings.h"
@@ -388,6 +389,7 @@ StudyRecord Study::run() {
   StudyRecord study = record_of(std::move(records));
   study.confusions = best_confusions(
       study, [&](const std::string& run) { return read_results(options_.folder / "runs" / run / "results.json"); });
+  study.words = learned_words(study, *model_, options_.folder / "runs");
   write_json(study_file(options_.folder), to_json(study));
   write_study_tables(study, options_.folder);
   return study;

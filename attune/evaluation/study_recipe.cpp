@@ -9,6 +9,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/methods/method_files.h"
 #include "attune/methods/registry.h"
 
 namespace attune {
@@ -56,7 +57,7 @@ StudyRequest::Wanted wanted_from(const std::string& label, Json settings, const 
   const std::string where = fmt::format("{}: methods.{}", file.string(), label);
   if (settings.is_null()) settings = Json::object();
   if (!settings.is_object()) throw UsageError(where + ": expected a map of settings");
-  StudyRequest::Wanted wanted{label, {}, "", where};
+  StudyRequest::Wanted wanted{label, {}, "", where, file.parent_path()};
   const std::string recipe = take_text(settings, "recipe", where);
   if (!recipe.empty()) wanted.sources.recipe = file.parent_path() / recipe;
   wanted.sources.method = take_text(settings, "method", where);
@@ -94,8 +95,12 @@ Config config_of(const StudyRequest::Wanted& wanted) {
   ConfigSources sources = wanted.sources;
   sources.assignments.clear();
   Config config = run_config(sources);
-  if (!wanted.settings.empty()) config.merge_yaml(wanted.settings, wanted.settings_of);
+  if (!wanted.settings.empty()) {
+    config.merge_yaml(wanted.settings, wanted.settings_of);
+    locate_files(config, wanted.folder);
+  }
   for (const std::string& one : wanted.sources.assignments) config.set(one, wanted.sources.assigned_by);
+  locate_files(config, ".");
   return config;
 }
 

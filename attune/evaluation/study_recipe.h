@@ -16,8 +16,9 @@ struct StudyRequest {
   struct Wanted {
     std::string label;
     ConfigSources sources;
-    std::string settings;     // of a study recipe, as YAML
-    std::string settings_of;  // where those come from
+    std::string settings;               // of a study recipe, as YAML
+    std::string settings_of;            // where those come from
+    std::filesystem::path folder = {};  // from which they name files
   };
 
   std::optional<Protocol> protocol;

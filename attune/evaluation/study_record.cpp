@@ -155,6 +155,32 @@ StudyConfusion confusion_from(const Json& value, const std::string& where) {
   return confusion;
 }
 
+Json to_json(const StudyWords& words) {
+  Json value = {{"method", words.method}, {"run", words.run}, {"left_out", words.left_out}, {"tokens", Json::array()}};
+  for (const StudyToken& one : words.tokens) {
+    value["tokens"].push_back({{"place", one.place},
+                               {"token", one.token},
+                               {"length", one.length},
+                               {"word", one.word},
+                               {"cosine", one.cosine}});
+  }
+  return value;
+}
+
+StudyWords words_from(const Json& value, const std::string& where) {
+  StudyWords words;
+  words.method = json_at<std::string>(value, "method", where);
+  words.run = json_at<std::string>(value, "run", where);
+  words.left_out = count_at(value, "left_out", where);
+  for (const Json& one : list_at(value, "tokens", where)) {
+    const std::string inside = fmt::format("{}: tokens[{}]", where, words.tokens.size());
+    words.tokens.push_back({json_at<std::string>(one, "place", inside), count_at(one, "token", inside),
+                            json_at<double>(one, "length", inside), json_at<std::string>(one, "word", inside),
+                            json_at<double>(one, "cosine", inside)});
+  }
+  return words;
+}
+
 }  // namespace
 
 Json to_json(const StudyRecord& study) {
@@ -170,6 +196,8 @@ Json to_json(const StudyRecord& study) {
   for (const StudyRun& run : study.runs) value["runs"].push_back(to_json(run));
   value["confusions"] = Json::array();
   for (const StudyConfusion& confusion : study.confusions) value["confusions"].push_back(to_json(confusion));
+  value["words"] = Json::array();
+  for (const StudyWords& words : study.words) value["words"].push_back(to_json(words));
   return value;
 }
 
@@ -206,6 +234,10 @@ StudyRecord study_from_json(const Json& value, const std::string& where) {
     for (const Json& confusion : list_at(value, "confusions", where))
       study.confusions.push_back(
           confusion_from(confusion, fmt::format("{}: confusions[{}]", where, study.confusions.size())));
+  }
+  if (value.contains("words")) {
+    for (const Json& words : list_at(value, "words", where))
+      study.words.push_back(words_from(words, fmt::format("{}: words[{}]", where, study.words.size())));
   }
   return study;
 }

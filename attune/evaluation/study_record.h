@@ -58,6 +58,23 @@ struct StudyConfusion {
   std::vector<std::vector<std::int64_t>> counts;  // [C][C], row: label, column: answer
 };
 
+/// A learned token and the word that it is nearest to.
+struct StudyToken {
+  std::string place;       // tensor of the adapter, and whose token it is where not all share it
+  std::int64_t token = 0;  // from 0
+  double length = 0;
+  std::string word;
+  double cosine = 0;
+};
+
+/// The learned tokens of one run of a method.
+struct StudyWords {
+  std::string method;  // label
+  std::string run;
+  std::vector<StudyToken> tokens;
+  std::int64_t left_out = 0;  // tokens beyond those
+};
+
 /// What study.json holds.
 struct StudyRecord {
   std::string protocol;
@@ -72,6 +89,7 @@ struct StudyRecord {
   std::vector<StudiedMethod> methods;
   std::vector<StudyRun> runs;
   std::vector<StudyConfusion> confusions;  // of the best method; empty in studies of earlier versions
+  std::vector<StudyWords> words;           // empty in studies of earlier versions
 };
 
 Json to_json(const StudyRecord& study);

@@ -11,6 +11,7 @@
 #include "attune/evaluation/published.h"
 #include "attune/evaluation/study_confusion.h"
 #include "attune/evaluation/study_sections.h"
+#include "attune/evaluation/study_words.h"
 
 namespace attune {
 namespace {
@@ -80,6 +81,7 @@ std::string study_report_html(const StudyRecord& study) {
                         {"curves", "Shots", curve_section(table)},
                         {"calibration", "Calibration", calibration_section(study)},
                         {"confusion", "Confusions", confusion_section(study)},
+                        {"words", "Learned words", words_section(study)},
                         {"published", "Published by others", published_section(study, table)},
                         {"provenance", "Provenance", provenance_section(study)}};
   std::string items, body;

@@ -6,6 +6,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/methods/method_files.h"
 
 namespace attune {
 namespace {
@@ -13,13 +14,26 @@ namespace {
 constexpr const char* kConfigFile = "adapter_config.json";
 constexpr const char* kWeightsFile = "adapter_model.safetensors";
 
+/// Copies the files that a configuration names beside the adapter: the configuration with the copies' names.
+Json with_copies(const std::filesystem::path& folder, const AdapterInfo& info) {
+  Json config = info.config;
+  for_each_named_file(config, [&](const std::string& key, Json& value) {
+    const std::filesystem::path file = value.get<std::string>();
+    if (!std::filesystem::is_regular_file(file)) return;
+    const std::string copy = key + file.extension().string();
+    write_file(folder / copy, read_file(file));
+    value = copy;
+  });
+  return config;
+}
+
 }  // namespace
 
 void save_adapter(const std::filesystem::path& folder, const AdapterInfo& info, const Learner& learner) {
   save_tensors(folder / kWeightsFile, learner.state(), {{"format", "pt"}, {"method", info.method}});
   write_json(folder / kConfigFile, {{"peft_type", "ATTUNE"},
                                     {"method", info.method},
-                                    {"config", info.config},
+                                    {"config", with_copies(folder, info)},
                                     {"base_model_name_or_path", info.base_model},
                                     {"base_model_sha256", info.weight_hash},
                                     {"classes", info.classes.names},
@@ -51,6 +65,11 @@ AdapterInfo read_adapter_info(const std::filesystem::path& folder) {
   info.metrics = json_or<Json>(json, "metrics", nullptr, where);
   info.version = json_or<std::string>(json, "attune_version", "", where);
   if (!info.config.is_object()) throw Error(fmt::format("{}: expected \"config\" to be an object", where));
+  for_each_named_file(info.config, [&](const std::string&, Json& value) {
+    const std::filesystem::path file = value.get<std::string>();
+    // A plain name: what else an adapter of a stranger names is not looked for.
+    if (file == file.filename() && std::filesystem::is_regular_file(folder / file)) value = (folder / file).string();
+  });
   return info;
 }
 

@@ -23,10 +23,10 @@ struct AdapterInfo {
   std::string version;
 };
 
-/// Writes the folder adapter_config.json + adapter_model.safetensors, each atomically.
+/// Writes adapter_config.json, adapter_model.safetensors and copies of the files that the configuration names.
 void save_adapter(const std::filesystem::path& folder, const AdapterInfo& info, const Learner& learner);
 
-/// Reads adapter_config.json. Throws Error that names the file and the member.
+/// Reads adapter_config.json; copies of files are found beside it. Throws Error that names the file and the member.
 AdapterInfo read_adapter_info(const std::filesystem::path& folder);
 
 /// The tensors of an adapter, named by role.

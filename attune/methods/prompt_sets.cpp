@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/clip/value_cells.h"
 #include "attune/methods/context.h"
 #include "attune/methods/descent_stage.h"
 #include "attune/methods/hand_features.h"
@@ -30,6 +31,11 @@ TextLoss text_loss_named(const std::string& name) {
   throw UsageError(fmt::format("text.loss: expected ot, cosine, kl or contrast, found \"{}\"", name));
 }
 
+bool by_values(const std::string& name) {
+  if (name == "trained" || name == "values") return name == "values";
+  throw UsageError(fmt::format("cells.attention: expected trained or values, found \"{}\"", name));
+}
+
 double weight_of(const Config& config, const char* key) {
   const double weight = config.number(key);
   if (!(weight >= 0)) throw UsageError(fmt::format("{}: expected at least 0, found {}", key, weight));
@@ -43,6 +49,7 @@ struct PromptSetSettings {
   double text_loss;                  // weight of the distance to the descriptions
   TextLoss text_form;
   std::string descriptions, description_form;
+  bool value_cells;  // cells find each other by values in the image tower's last block
   TransportSettings transport;
 
   explicit PromptSetSettings(const Config& config)
@@ -54,7 +61,8 @@ struct PromptSetSettings {
         text_loss(weight_of(config, "loss.text")),
         text_form(text_loss_named(config.text("text.loss"))),
         descriptions(config.text("descriptions")),
-        description_form(config.text("descriptions.form")) {
+        description_form(config.text("descriptions.form")),
+        value_cells(by_values(config.text("cells.attention"))) {
     if (global_share + local_share == 0 || global_loss + local_loss == 0) {
       throw UsageError("answer.global, answer.local, loss.global, loss.local: expected one of each pair above 0");
     }
@@ -93,11 +101,15 @@ class PromptSets final : public Classifier, public TransportsCells {
         prompts_(make_prompts(classes)),
         classes_(classes) {
     description_form_named(settings_.description_form);
+    if (settings_.value_cells && model_->config.vision.kind != VisionConfig::Kind::kViT)
+      throw UsageError("cells.attention: expected trained, since the image tower is a ResNet, found values");
     contexts_.requires_grad_(true);
   }
 
   Needs needs() const override {
-    return {.features = true, .local_features = settings_.local_share + settings_.local_loss > 0};
+    const bool cells = settings_.local_share + settings_.local_loss > 0;
+    return {
+        .features = true, .local_features = cells && !settings_.value_cells, .pixels = cells && settings_.value_cells};
   }
   bool open_vocabulary() const override { return true; }
   void set_classes(const ClassNames& classes) override {
@@ -133,6 +145,13 @@ class PromptSets final : public Classifier, public TransportsCells {
     return class_features_;
   }
   void read_descriptions_of_classes();
+
+  /// Features of a picture's cells [B, cells, d].
+  Tensor cells_of(const Batch& batch) const {
+    const at::NoGradGuard no_gradients;
+    return settings_.value_cells ? value_cells(*model_->image, batch.pixels.to(model_->device))
+                                 : batch.local_features.to(model_->device);
+  }
 
   /// <g, mean of the prompts' features>: [B, C].
   static Tensor global_similarity(const Tensor& image, const Tensor& text) {
@@ -260,7 +279,7 @@ Objective PromptSets::objective(const Batch& batch) const {
     if (settings_.global_loss > 0) add("global", at::cross_entropy_loss(logits, labels), settings_.global_loss);
   }
   if (settings_.local_share + settings_.local_loss > 0) {
-    const Tensor logits = local_similarity(batch.local_features.to(text.device()), text) * scale;
+    const Tensor logits = local_similarity(cells_of(batch), text) * scale;
     const Tensor share = settings_.local_share * logits.detach();
     answer = answer.defined() ? answer + share : share;
     if (settings_.local_loss > 0) add("local", at::cross_entropy_loss(logits, labels), settings_.local_loss);
@@ -274,7 +293,7 @@ Tensor PromptSets::logits(const Batch& batch) {
   const Tensor& text = kept_class_features();
   Tensor answer = settings_.global_share * global_similarity(batch.image_features.to(text.device()), text);
   if (settings_.local_share > 0) {
-    const Tensor cells = batch.local_features.to(text.device());
+    const Tensor cells = cells_of(batch);
     const std::int64_t each = cells.size(1) * text.size(0) * text.size(1);
     const std::int64_t at_once = std::max<std::int64_t>(1, kSimilaritiesAtOnce / each);
     std::vector<Tensor> parts;
@@ -289,7 +308,7 @@ Tensor PromptSets::logits(const Batch& batch) {
 Tensor PromptSets::cell_plan(const Batch& batch, std::int64_t class_index) {
   const at::NoGradGuard no_gradients;
   const Tensor text = kept_class_features().narrow(1, class_index, 1);
-  return plan_of(cell_similarities(batch.local_features.to(text.device()), text));
+  return plan_of(cell_similarities(cells_of(batch), text));
 }
 
 DescriptionPlan PromptSets::description_plan(std::int64_t class_index) {
@@ -330,6 +349,8 @@ Method prompt_set_method(const std::string& name, const std::string& meaning, co
       {"text.loss", "ot", "that distance: ot (transport), cosine, kl (of answers) or contrast (between classes)"},
       {"descriptions", "", "JSON file {class name: [texts]}; a class without texts has its hand-written sentence"},
       {"descriptions.form", "sentence", "texts are whole sentences (sentence), or what a class has (descriptor)"},
+      {"cells.attention", "trained",
+       "how cells see each other in the last block: trained (by queries and keys) or values (ViT; inferred)"},
       {"transport.epsilon", 0.1, "weight of the entropy in an optimal transport"},
       {"transport.iterations", 100, "most iterations of an optimal transport"},
       {"transport.threshold", 1e-2, "mean change of the row scales below which a transport is solved"},

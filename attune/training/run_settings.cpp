@@ -8,6 +8,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/methods/method_files.h"
 #include "attune/methods/registry.h"
 #include "attune/training/trainer.h"
 
@@ -73,10 +74,14 @@ Config run_config(const ConfigSources& sources) {
   if (!choice.name.empty()) config.set("method", Json(choice.name), "--method");
   config.extend(find_method(config.text("method")).schema);
   config.extend(TrainSettings::schema());
-  if (!sources.recipe.empty()) config.merge_yaml_file(sources.recipe);
+  if (!sources.recipe.empty()) {
+    config.merge_yaml_file(sources.recipe);
+    locate_files(config, sources.recipe.parent_path());
+  }
   if (!choice.name.empty()) config.set("method", Json(choice.name), "--method");
   for (const std::string& one : choice.assignments) config.set(one, "--method");
   for (const std::string& one : sources.assignments) config.set(one, sources.assigned_by);
+  locate_files(config, ".");
   return config;
 }
 

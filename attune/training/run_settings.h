@@ -31,8 +31,8 @@ struct ConfigSources {
   std::string assigned_by = "--set";     // named in errors
 };
 
-/// The keys of RunSettings, of the method and of TrainSettings with their values. Throws UsageError that names the
-/// source of an unknown key or method.
+/// The keys of RunSettings, of the method and of TrainSettings with their values. Files that a recipe names are meant
+/// from its folder. Throws UsageError that names the source of an unknown key or method.
 Config run_config(const ConfigSources& sources);
 
 /// The part of a run's configuration that belongs to its method, as an adapter records it.

@@ -123,6 +123,24 @@ TEST_F(Train, RefusesToResumeWithAnotherConfiguration) {
   EXPECT_THAT(again.err, HasSubstr("--resume"));
 }
 
+TEST_F(Train, RefusesToResumeWithOtherDescriptionsUnderTheSameName) {
+  const std::string texts = (folder_.path() / "texts.json").string();
+  write_file(texts, R"({"red": ["a red thing."]})");
+  const std::vector<std::string> more = {"--shots",   "2",         "--set",    "epochs=1",
+                                         "--set",     "prompts=2", "--set",    "descriptions=" + texts,
+                                         "--threads", "1",         "--no-test"};
+  ASSERT_EQ(run_attune(train("dual_pt", "run", more), folder_.path()).status, 0);
+  std::vector<std::string> resumed = more;
+  resumed.emplace_back("--resume");
+  EXPECT_EQ(run_attune(train("dual_pt", "run", resumed), folder_.path()).status, 0);
+  write_file(texts, R"({"red": ["a redder thing."]})");
+  const Finished other = run_attune(train("dual_pt", "run", resumed), folder_.path());
+  EXPECT_EQ(other.status, 2);
+  EXPECT_THAT(other.err, HasSubstr("another configuration"));
+  std::filesystem::remove(texts);
+  EXPECT_THAT(run_attune(train("dual_pt", "run", resumed), folder_.path()).err, HasSubstr("texts.json"));
+}
+
 TEST_F(Train, UnknownKeysNameTheNearestKnownOne) {
   const Finished run = run_attune(command("run", {"--set", "context.lenght=4"}), folder_.path());
   EXPECT_EQ(run.status, 2);

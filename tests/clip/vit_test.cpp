@@ -1,8 +1,11 @@
 #include "attune/clip/vit.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 #include "attune/base/error.h"
+#include "attune/clip/value_cells.h"
 #include "attune/clip/vit_parts.h"
 #include "attune/clip/weights.h"
 
@@ -45,6 +48,26 @@ TEST_F(VitTest, LocalFeaturesLeaveTheGlobalOneAsItIs) {
   EXPECT_EQ(both.local.sizes(), (at::IntArrayRef{2, 9, 24}));
   expect_close(both.global, encode(given).global);
   EXPECT_FALSE(encode(given).local.defined());
+}
+
+TEST_F(VitTest, CellsByValuesAttendToEachOtherByTheirValues) {
+  const Tensor given = pixels();
+  const Tensor found = value_cells(*make_vit(config.vision, weights), given);
+  // The same with plain matrices.
+  VitWeights<FrozenLinear> shorter = weights;
+  shorter.transformer.blocks.pop_back();
+  const auto& [norm1, norm2, qkv, out, fc1, fc2] = weights.transformer.blocks.back();
+  Tensor rows = at::cat({weights.class_token.expand({2, 1, 32}), weights.patch(patches_of(given, 8))}, 1);
+  rows = weights.before(rows + weights.positions);
+  for (const auto& block : shorter.transformer.blocks)
+    rows = full_block(block, 4, config.vision.activation, rows, rows.size(1));
+  const Tensor values = qkv(norm1(rows)).narrow(2, 64, 32).view({2, 10, 4, 8}).transpose(1, 2);  // [B, heads, T, 8]
+  const Tensor shares = at::softmax(at::matmul(values, values.transpose(2, 3)) / std::sqrt(8.0), -1);
+  const Tensor mixed = rows + out(at::matmul(shares, values).transpose(1, 2).reshape({2, 10, 32}));
+  const Tensor hidden = fc1(norm2(mixed));
+  const Tensor finished = mixed + fc2(hidden * at::sigmoid(1.702 * hidden));
+  expect_close(found, weights.projection(weights.after(finished.narrow(1, 1, 9))));
+  EXPECT_GT((found - encode(given, {}, true).local).abs().max().item<double>(), 1e-3);
 }
 
 TEST_F(VitTest, PlaceOfTokensChangesNothingBecauseAttentionHasNoOrder) {

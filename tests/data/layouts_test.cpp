@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -73,6 +74,63 @@ TEST_F(Layouts, VlcsFullAndTestAreTrainAndTest) {
   EXPECT_THAT(dataset.train, SizeIs(2));
   EXPECT_THAT(dataset.test, SizeIs(2));
   EXPECT_THAT(dataset.notes, ElementsAre(HasSubstr("SUN/train")));
+}
+
+TEST_F(Layouts, VlcsClassesThatAreNumbersGetTheirNames) {
+  for (const char* domain : {"CALTECH", "SUN"}) {
+    for (int c = 0; c < 5; ++c) touch(fmt::format("{}/full/{}/1.jpg", domain, c));
+  }
+  EXPECT_THAT(open().classes, ElementsAre("bird", "car", "chair", "dog", "person"));
+  write_file(root() / "classnames.json", R"(["a", "b", "c", "d", "e"])");
+  EXPECT_THAT(open().classes, ElementsAre("a", "b", "c", "d", "e"));
+}
+
+TEST_F(Layouts, ImageNetsValidationPicturesAreThoseForTesting) {
+  for (const char* id : {"n04355933", "n04356056", "n01440764"}) {
+    touch(fmt::format("images/train/{}/a.JPEG", id));
+    touch(fmt::format("images/val/{}/b.JPEG", id));
+  }
+  write_file(root() / "classnames.txt", "n01440764 tench\nn04355933 sunglasses\nn04356056 sunglasses\n");
+  const Dataset dataset = open();
+  EXPECT_THAT(dataset.classes, ElementsAre("tench", "sunglasses", "sunglasses"));
+  EXPECT_THAT(dataset.train, SizeIs(3));
+  EXPECT_EQ(dataset.test, dataset.val);
+  EXPECT_EQ(dataset.test.at(0).path, "images/val/n01440764/b.JPEG");
+}
+
+TEST_F(Layouts, VariantsOfImageNetAreForTestingOnly) {
+  const std::filesystem::path sketch = root().parent_path() / "imagenet-sketch",
+                              second = root().parent_path() / "imagenetv2";
+  for (const std::filesystem::path& set : {sketch, second})
+    write_file(set / "classnames.txt", "n01440764 tench\nn01443537 goldfish\n");
+  for (const char* id : {"n01443537", "n01440764"}) write_file(sketch / "images" / id / "a.jpg", "x");
+  for (const char* number : {"0", "1"}) write_file(second / "matched" / number / "a.jpg", "x");
+  for (const std::filesystem::path& set : {sketch, second}) {
+    const Dataset dataset = open_dataset(set.string());
+    EXPECT_THAT(dataset.classes, ElementsAre("tench", "goldfish")) << set;
+    EXPECT_THAT(dataset.test, SizeIs(2)) << set;
+    EXPECT_TRUE(dataset.train.empty() && dataset.all.empty()) << set;
+  }
+}
+
+TEST_F(Layouts, AircraftVariantsAreNumberedByTheirList) {
+  for (const char* picture : {"01", "02", "03"}) touch(fmt::format("images/{}.jpg", picture));
+  write_file(root() / "variants.txt", "727-200\r\n707-320\nF-16A/B\n");
+  write_file(root() / "images_variant_train.txt", "01 707-320\n02 F-16A/B\n");
+  write_file(root() / "images_variant_val.txt", "03 727-200\n");
+  write_file(root() / "images_variant_test.txt", "01 727-200");
+  const Dataset dataset = open();
+  EXPECT_EQ(dataset.layout, "FGVC-Aircraft");
+  EXPECT_THAT(dataset.classes, ElementsAre("727-200", "707-320", "F-16A/B"));
+  EXPECT_EQ(dataset.train.at(1).label, 2);
+  EXPECT_EQ(dataset.val.at(0).path, "images/03.jpg");
+  EXPECT_EQ(dataset.prompt_template, "a photo of a {}, a type of aircraft.");
+  write_file(root() / "images_variant_val.txt", "03 727-300\n");
+  EXPECT_THAT(error(), HasSubstr("images_variant_val.txt:1: expected a picture and a class of variants.txt"));
+  write_file(root() / "images_variant_val.txt", "\n04 727-200\n");
+  EXPECT_THAT(error(), HasSubstr("04.jpg, which does not exist"));
+  write_file(root() / "images_variant_val.txt", "../../03 727-200\n");
+  EXPECT_THAT(error(), HasSubstr("images_variant_val.txt:1"));
 }
 
 TEST_F(Layouts, BrokenFoldersAreErrorsThatNameThem) {
@@ -181,6 +239,37 @@ TEST_F(Layouts, SpgSplitFilesAreJoinedAndNamedByTheirFolders) {
   EXPECT_EQ(dataset.test.at(0).domain, 1);
   std::filesystem::remove(root() / "spg_coop_splits/a_train_val_split.json");
   EXPECT_THAT(open().domains, ElementsAre("s"));
+}
+
+/// The paths that the authors' files have for their five benchmarks, from the folder that holds the data sets.
+TEST_F(Layouts, SplitFilesOfAllFiveBenchmarksNameTheirDomains) {
+  struct Benchmark {
+    std::string folder, first, second;  // first and second: DOMAIN/.../CLASS of two domains
+    std::vector<std::string> letters, domains;
+  };
+  const Benchmark benchmarks[] = {
+      {"PACS", "art_painting/dog", "sketch/dog", {"a", "s"}, {"art_painting", "sketch"}},
+      {"VLCS", "CALTECH/full/3", "SUN/test/3", {"c", "s"}, {"CALTECH", "SUN"}},
+      {"office_home", "art/Alarm_Clock", "real_world/Alarm_Clock", {"a", "r"}, {"art", "real_world"}},
+      {"terra_incognita", "location_100/dog", "location_46/dog", {"1", "4"}, {"location_100", "location_46"}},
+      {"domainnet", "clipart/dog", "sketch/dog", {"c", "s"}, {"clipart", "sketch"}}};
+  for (const Benchmark& one : benchmarks) {
+    SCOPED_TRACE(one.folder);
+    const std::filesystem::path set = root().parent_path() / one.folder;
+    const std::string places[] = {one.first, one.second};
+    for (int d = 0; d < 2; ++d) {
+      write_file(set / "images" / places[d] / "1.jpg", "x");
+      const std::string item =
+          fmt::format(R"(["{}/images/{}/1.jpg", 0, {}, "some_class"])", one.folder, places[d], 3 * d);
+      write_file(set / "spg_coop_splits" / (one.letters[static_cast<std::size_t>(d)] + "_train_val_split.json"),
+                 fmt::format(R"({{"train": [{0}], "val": [{0}], "test": [{0}]}})", item));
+    }
+    const Dataset dataset = open_dataset(set.string());
+    EXPECT_EQ(dataset.layout, "SPG split files");
+    EXPECT_EQ(dataset.domains, one.domains);
+    EXPECT_THAT(dataset.classes, ElementsAre("some class"));
+    EXPECT_THAT(dataset.train, SizeIs(2));
+  }
 }
 
 TEST_F(Layouts, JsonLinesAndCsvSayTheSame) {

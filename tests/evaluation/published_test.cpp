@@ -49,7 +49,7 @@ std::string section_of(const StudyRecord& study) {
 
 TEST(Published, StandBesideOursWhereDataBackboneProtocolAndShotsAreTheSame) {
   const std::string html = section_of(study_of("office_home", "ViT-B-16", 0));
-  EXPECT_THAT(html, HasSubstr("83 ± 0.1"));     // CoOp there
+  EXPECT_THAT(html, HasSubstr("83.0 ± 0.1"));   // CoOp there
   EXPECT_THAT(html, HasSubstr("41.7 (mine)"));  // CoOp here
   EXPECT_THAT(html, HasSubstr("MoE2"));
 }

@@ -125,6 +125,7 @@ TEST(StudyRecord, ReadsWhatItWrites) {
   study.runs[0].scores[0].metrics.acc5 = std::nan("");
   study.runs[0].scores[0].groups = {{"seen", {3, 0.5}}};
   study.runs[0].scores[0].floors = {{"seen", 0.25}};
+  study.words = {{"coop", "coop.4-shots", {{"context", 3, 1.5, "red", 0.25}}, 7}};
   const Json written = to_json(study);
   EXPECT_EQ(to_json(study_from_json(written, "study")), written);
 }
@@ -142,6 +143,7 @@ TEST(StudyRecord, NamesWhatIsWrong) {
   EXPECT_THAT(why("/runs/1/shots", -5), HasSubstr("shots"));
   EXPECT_THAT(why("/runs/0/scores/1/acc1", 1.5), HasSubstr("scores[1]"));
   EXPECT_THAT(why("/runs/0/scores/1/role", "x"), HasSubstr("role"));
+  EXPECT_THAT(why("/words", {{{"method", "coop"}}}), HasSubstr("words[0]"));
   EXPECT_THAT(why("/runs/0/scores/1/reliability/0", 3), HasSubstr("reliability[0]"));
   EXPECT_THAT(why("/runs/0/scores/1/reliability/0/4", nullptr), HasSubstr("bin with pictures"));
 }

@@ -7,6 +7,8 @@
 
 #include "attune/data/layouts.h"
 #include "attune/evaluation/study_recipe.h"
+#include "attune/evaluation/study_report.h"
+#include "attune/methods/adapter.h"
 #include "tests/support/drawn_domains.h"
 #include "tests/support/error_of.h"
 #include "tests/support/small_model.h"
@@ -117,6 +119,19 @@ TEST_F(Studies, FinishedRunsAreNotDoneAgainAndAMissingOneComesOutTheSame) {
   EXPECT_EQ(again.runs[0].seconds, first.runs[0].seconds);
 }
 
+TEST_F(Studies, SayWhatTheLearnedTokensAreNearestTo) {
+  const StudyRecord found =
+      study(held_out("photo"), {domains()}, "coop:context.init=a photo of a,linear_probe", options("out"));
+  ASSERT_EQ(found.words.size(), 1u);  // a probe has no tokens
+  EXPECT_EQ(found.words[0].method, "coop");
+  EXPECT_EQ(found.words[0].tokens.at(1).place, "context");
+  EXPECT_EQ(found.words[0].tokens.at(1).token, 1);
+  const TensorMap tensors = read_adapter_tensors(folder_.path() / "out/runs" / found.words[0].run / "adapter");
+  EXPECT_NEAR(found.words[0].tokens.at(1).length, tensors.at("context")[1].norm().item<double>(), 1e-5);
+  EXPECT_EQ(found.words[0].tokens.size(), static_cast<std::size_t>(tensors.at("context").size(0)));
+  EXPECT_THAT(study_report_html(found), HasSubstr("<section id=\"words\""));
+}
+
 TEST_F(Studies, MoreShotsSeedsAndMethodsJoinWhatIsThere) {
   const Dataset data = domains();
   study(held_out("sketch"), {data}, "coop", options("out"));
@@ -216,7 +231,7 @@ TEST(StudyRecipe, ThoseThatShipCanBePlanned) {
     const StudyRequest request = read_study_recipe(entry.path());
     EXPECT_TRUE(request.protocol.has_value());
     const std::string name = entry.path().stem().string();
-    const bool wants_data = name == "geology" || name == "medical";  // sets of the user's, told by --data
+    const bool wants_data = name == "geology" || name == "medical" || name == "domain_generalisation";
     EXPECT_EQ(request.data.empty(), wants_data);
     EXPECT_THAT(study_methods(request), Not(IsEmpty()));
     ++found;

@@ -101,6 +101,7 @@ TEST(PromptSets, WrongSettingsAreRefusedByName) {
   expect_refused("transport.epsilon=0.001", "transport.epsilon");
   expect_refused("loss.text=-1", "loss.text");
   expect_refused("descriptions.form=poem", "descriptions.form");
+  expect_refused("cells.attention=keys", "cells.attention");
   expect_refused("context.class_specific=true", "dual_pt");
   const auto learner = make_small(dual_pt_method(), {"descriptions=/no/such/file.json"}, {{"dog"}});
   EXPECT_THAT([&] { learner->stages({4, 1}); }, ThrowsMessage<Error>(HasSubstr("/no/such/file.json")));

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "attune/methods/method_files.h"
 #include "attune/methods/registry.h"
 #include "attune/training/run_settings.h"
 #include "attune/training/trainer.h"
@@ -24,6 +25,10 @@ TEST(EveryRecipe, IsARunOfTheMethodWhoseFolderItLiesIn) {
     RunSettings{config};
     TrainSettings{config};
     const Method& method = find_method(name);
+    Json named = config.to_json();
+    for_each_named_file(named, [](const std::string&, Json& file) {
+      EXPECT_TRUE(std::filesystem::exists(file.get<std::string>())) << file;
+    });
     Config own(method.schema);
     const Json values = method_config(config);
     for (const auto& [key, value] : values.items()) own.set(key, value, path.string());
