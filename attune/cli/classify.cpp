@@ -35,6 +35,12 @@ void add_picture_options(CLI::App& verb, PictureOptions& options, const std::str
   verb.add_flag("--no-cache", options.no_cache, no_cache);
 }
 
+void add_domain_model(CLI::App& verb, std::string& place) {
+  verb.add_option("--domain-model", place,
+                  "where the domain model lies that the adapter was learned with, or file of its features (default: "
+                  "where it lay then)");
+}
+
 InputOptions input_options(const Common& common, const PictureOptions& pictures, Progress* progress) {
   InputOptions options;
   if (!pictures.no_cache) options.cache = cache_folder() / "features";

@@ -16,6 +16,9 @@ struct PictureOptions {
 void add_picture_options(CLI::App& verb, PictureOptions& options,
                          const std::string& no_cache = "neither read nor write the feature cache");
 
+/// --domain-model of the verbs that use an adapter.
+void add_domain_model(CLI::App& verb, std::string& place);
+
 /// Inputs of samples as the options say, with a progress bar called `title`.
 InputOptions input_options(const Common& common, const PictureOptions& pictures, Progress* progress);
 

@@ -5,7 +5,7 @@
 #include "attune/cli/classify.h"
 #include "attune/cli/picture_list.h"
 #include "attune/cli/verbs.h"
-#include "attune/domains/domain_model.h"
+#include "attune/domains/domain_features.h"
 #include "attune/formats/npy.h"
 #include "attune/tensors/device.h"
 
@@ -20,28 +20,40 @@ struct EmbedOptions {
   bool raw = false, truncate = false;
 };
 
-void write_features(const std::filesystem::path& out, const Tensor& features, const std::string& key,
-                    const std::vector<std::string>& names) {
+/// Features and what a file of them says beside.
+struct Embedded {
+  Tensor features;
+  std::map<std::string, std::string> metadata;
+};
+
+void write_features(const std::filesystem::path& out, const Embedded& found) {
   if (out.extension() == ".npy") {
-    write_npy(out, view_of(features));
+    write_npy(out, view_of(found.features));
   } else if (out.extension() == ".safetensors") {
-    save_tensors(out, {{"features", features}}, {{key, Json(names).dump()}});
+    save_tensors(out, {{"features", found.features}}, found.metadata);
   } else {
     throw UsageError(fmt::format("--out: expected a name that ends in .safetensors or .npy, found {}", out.string()));
   }
 }
 
-Tensor embed_images(const EmbedOptions& options, std::vector<std::string>& names) {
+/// Features of the pictures of `inputs` from an encoder with this key.
+Embedded embedded(const EmbedOptions& options, Inputs& inputs, const Tensor& features, const std::string& key) {
+  std::vector<std::string> names;
+  for (const Sample& sample : inputs.samples()) names.push_back(sample.path.string());
+  return {(options.raw ? features : normalise_rows(features)).contiguous(),
+          domain_features_metadata(names, inputs.contents(), options.raw ? key : key + " unit length")};
+}
+
+Embedded embed_images(const EmbedOptions& options) {
   const auto model = open_model(options.common, options.model, false, true);
   const auto progress = make_progress(options.common, "embedding");
   Inputs inputs(model, {}, list_pictures(options.images),
                 input_options(options.common, options.pictures, progress.get()));
   const Tensor features = inputs.features(0);
-  for (const Sample& sample : inputs.samples()) names.push_back(sample.path.string());
-  return features;
+  return embedded(options, inputs, features, model->feature_key());
 }
 
-Tensor embed_domain(const EmbedOptions& options, std::vector<std::string>& names) {
+Embedded embed_domain(const EmbedOptions& options) {
   DomainOptions wanted;
   if (!options.pooling.empty()) wanted.pooling = domain_pooling_named(options.pooling);
   if (!options.tap.empty()) wanted.tap = domain_tap_named(options.tap);
@@ -52,8 +64,15 @@ Tensor embed_domain(const EmbedOptions& options, std::vector<std::string>& names
   const auto progress = make_progress(options.common, "embedding");
   Inputs inputs(model, list_pictures(options.images), input_options(options.common, options.pictures, progress.get()));
   const Tensor features = inputs.domain_features(model, 0);
-  for (const Sample& sample : inputs.samples()) names.push_back(sample.path.string());
-  return features;
+  return embedded(options, inputs, features, model->key());
+}
+
+Embedded embed_texts(const EmbedOptions& options) {
+  const auto model = open_model(options.common, options.model, true, false);
+  const std::vector<std::string> texts = read_lines(options.texts);
+  if (texts.empty()) throw Error(fmt::format("{}: expected one text a line, found none", options.texts));
+  const Tensor features = encode_sentences(*model, texts, options.truncate).to(at::kCPU);
+  return {features.contiguous(), {{"texts", Json(texts).dump()}}};
 }
 
 void run_embed(const EmbedOptions& options) {
@@ -62,26 +81,19 @@ void run_embed(const EmbedOptions& options) {
   if (options.images.empty() == options.texts.empty()) {
     throw UsageError("embed: expected either --images or --texts");
   }
-  std::vector<std::string> names;
-  Tensor features;
   const bool domain = is_domain_folder(options.model);
   if (!domain && (!options.pooling.empty() || !options.tap.empty())) {
     throw UsageError("embed: --pooling and --tap belong to domain models, found " + options.model);
   }
-  if (!options.texts.empty()) {
-    const auto model = open_model(common, options.model, true, false);
-    names = read_lines(options.texts);
-    if (names.empty()) throw Error(fmt::format("{}: expected one text a line, found none", options.texts));
-    features = encode_sentences(*model, names, options.truncate).to(at::kCPU);
-  } else {
-    features = domain ? embed_domain(options, names) : embed_images(options, names);
-    if (!options.raw) features = normalise_rows(features);
-  }
-  write_features(options.out, features.contiguous(), options.texts.empty() ? "paths" : "texts", names);
+  const Embedded found = !options.texts.empty() ? embed_texts(options)
+                         : domain               ? embed_domain(options)
+                                                : embed_images(options);
+  write_features(options.out, found);
+  const std::int64_t count = found.features.size(0), width = found.features.size(1);
   if (common.json) {
-    print_json({{"out", options.out}, {"count", names.size()}, {"width", features.size(1)}});
+    print_json({{"out", options.out}, {"count", count}, {"width", width}});
   } else {
-    say(common, fmt::format("{} features of width {} in {}", names.size(), features.size(1), options.out));
+    say(common, fmt::format("{} features of width {} in {}", count, width, options.out));
   }
 }
 

@@ -19,7 +19,8 @@ namespace {
 struct EvalOptions {
   Common common;
   PictureOptions pictures;
-  std::string model, data, adapter, split = "test", domains, templates = "single", classes = "all", forgetting, out;
+  std::string model, data, adapter, domain_model, split = "test", domains, templates = "single", classes = "all",
+                                                  forgetting, out;
 };
 
 Dataset chosen_data(const std::string& name, const EvalOptions& options) {
@@ -75,7 +76,7 @@ void run_eval(const EvalOptions& options) {
     results.config = {{"templates", options.templates}};
   } else {
     const AdapterInfo info = read_adapter_info(options.adapter);
-    const std::unique_ptr<Classifier> learned = load_adapter(options.adapter, model);
+    const std::unique_ptr<Classifier> learned = load_adapter(options.adapter, model, options.domain_model);
     learned->set_classes(classes);
     results = measure_classifier(*model, dataset, inputs, *learned, info.method, from);
     results.zero_shot = measure_classifier(*model, dataset, inputs, *plain, "zero_shot", from).measured;
@@ -125,6 +126,7 @@ void add_eval(CLI::App& app) {
   verb->add_option("--model", options->model, "model folder, hf-hub:ORGANISATION/NAME, or pocket")->required();
   verb->add_option("--data", options->data, "data set: a folder, a list file, or emoji-dg")->required();
   verb->add_option("--adapter", options->adapter, "folder of an adapter; without one: zero-shot");
+  add_domain_model(*verb, options->domain_model);
   verb->add_option("--split", options->split, "train, val, test or all; data without parts are measured whole")
       ->capture_default_str();
   verb->add_option("--domain", options->domains, "domains to measure, with commas between them");

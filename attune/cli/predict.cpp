@@ -21,7 +21,7 @@ constexpr std::size_t kWorthACache = 256;
 struct PredictOptions {
   Common common;
   PictureOptions pictures;
-  std::string model, adapter, classes, class_file, prompt_template = "a photo of a {}.";
+  std::string model, adapter, domain_model, classes, class_file, prompt_template = "a photo of a {}.";
   std::vector<std::string> images;
   int top = 5;
   bool csv = false;
@@ -53,7 +53,7 @@ void run_predict(const PredictOptions& options) {
       throw UsageError("predict: expected --adapter, --classes or --class-file, found none of them");
     classifier = zero_shot(model, classes);
   } else {
-    classifier = load_adapter(options.adapter, model);
+    classifier = load_adapter(options.adapter, model, options.domain_model);
     if (classes.names.empty()) {
       classes = read_adapter_info(options.adapter).classes;
     } else {
@@ -102,6 +102,7 @@ void add_predict(CLI::App& app) {
   CLI::App* verb = app.add_subcommand("predict", "Names pictures with an adapter's classes, or with new ones");
   verb->add_option("--model", options->model, "model folder, hf-hub:ORGANISATION/NAME, or pocket")->required();
   verb->add_option("--adapter", options->adapter, "folder of an adapter");
+  add_domain_model(*verb, options->domain_model);
   verb->add_option("--classes", options->classes, "class names, with commas between them");
   verb->add_option("--class-file", options->class_file, "text file with a class name a line")
       ->check(CLI::ExistingFile)

@@ -21,7 +21,7 @@ constexpr double kSmallModelMb = 200;
 struct StudyArguments {
   Common common;
   PictureOptions pictures;
-  std::string protocol, model, data, methods, recipe, shots, draw, targets, out;
+  std::string protocol, model, data, methods, recipe, domain_model, shots, draw, targets, out;
   std::vector<std::string> recipes_of, assignments;
   int seeds = 0, jobs = 0;
   bool dry_run = false;
@@ -39,6 +39,32 @@ StudyRequest::Wanted& wanted_of(StudyRequest& request, const std::string& text, 
   }
   throw UsageError(fmt::format("{}: expected LABEL{}... with a method of the study ({}), found \"{}\"", option, mark,
                                fmt::join(labels, ", "), text));
+}
+
+/// Whether `pattern` is the label, or stands for it: an asterisk is any text.
+bool stands_for(std::string_view pattern, std::string_view label) {
+  const std::size_t star = pattern.find('*');
+  if (star == std::string_view::npos) return pattern == label;
+  if (!label.starts_with(pattern.substr(0, star))) return false;
+  label.remove_prefix(star);
+  pattern.remove_prefix(star + 1);
+  for (std::size_t skipped = 0; skipped <= label.size(); ++skipped) {
+    if (stands_for(pattern, label.substr(skipped))) return true;
+  }
+  return false;
+}
+
+/// Gives "key=value" to the methods that `pattern` stands for and that have the key.
+void assign(StudyRequest& request, const std::string& pattern, const std::string& assignment, const char* option) {
+  const std::string key = assignment.substr(0, assignment.find('='));
+  bool given = false;
+  for (StudyRequest::Wanted& wanted : request.methods) {
+    if (!stands_for(pattern, wanted.label) || !study_methods({.methods = {wanted}}).back().config.has(key)) continue;
+    wanted.sources.assignments.push_back(assignment);
+    given = true;
+  }
+  if (!given)
+    throw UsageError(fmt::format("{}: expected a method {} with the key {}, found none", option, pattern, key));
 }
 
 /// The methods that were named, with the settings of the recipe where it has a method of that label.
@@ -78,7 +104,15 @@ StudyRequest request_of(const StudyArguments& arguments) {
     StudyRequest::Wanted& wanted = wanted_of(request, one, '=', "--recipe-of", rest);
     wanted.sources.recipe = rest;
   }
+  if (!arguments.domain_model.empty()) {
+    assign(request, "*", "domain.model=" + Json(arguments.domain_model).dump(), "--domain-model");
+  }
   for (const std::string& one : arguments.assignments) {
+    const std::string label = one.substr(0, one.find('.'));
+    if (label.find('*') != std::string::npos) {
+      assign(request, label, one.substr(std::min(one.size(), label.size() + 1)), "--set");
+      continue;
+    }
     StudyRequest::Wanted& wanted = wanted_of(request, one, '.', "--set", rest);
     wanted.sources.assignments.push_back(rest);
   }
@@ -191,7 +225,12 @@ void add_study(CLI::App& app) {
       ->check(CLI::ExistingFile);
   verb->add_option("--recipe-of", arguments->recipes_of, "LABEL=FILE, recipe of one method; may be repeated")
       ->allow_extra_args(false);
-  verb->add_option("--set", arguments->assignments, "LABEL.key=value, over the recipes; may be repeated")
+  verb->add_option("--domain-model", arguments->domain_model,
+                   "of every DCPL, DPLQ and GDPL: folder of a model of the domain, or file of its features");
+  verb->add_option(
+          "--set", arguments->assignments,
+          "LABEL.key=value, over the recipes; * in LABEL stands for any text, and then methods without the key "
+          "are passed over; may be repeated")
       ->allow_extra_args(false);
   verb->add_option(
       "--shots", arguments->shots,

@@ -19,7 +19,8 @@ namespace {
 struct TrainOptions {
   Common common;
   PictureOptions pictures;
-  std::string model, data, method, recipe, domains, init, order, out, draw, classes, task = "classification";
+  std::string model, data, method, recipe, domain_model, domains, init, order, out, draw, classes,
+      task = "classification";
   int shots = -1;
   std::vector<std::string> assignments;
   bool resume = false, no_augment = false, dry_run = false, no_test = false;
@@ -32,6 +33,7 @@ Config config_of(const TrainOptions& options) {
   if (!options.domains.empty()) config.set("domains", Json(options.domains), "--domain");
   if (!options.draw.empty()) config.set("draw", Json(options.draw), "--draw");
   if (!options.classes.empty()) config.set("classes", Json(options.classes), "--classes");
+  if (!options.domain_model.empty()) set_domain_model(config, options.domain_model);
   if (options.no_augment) config.set("views.kind", Json("centre"), "--no-augment");
   return config;
 }
@@ -110,6 +112,8 @@ void run_train(const TrainOptions& options) {
                           dataset.name, dataset.layout, data.training.classes.size(), learning.training_size(),
                           learning.validation_size(), tested.size()));
   say(common, fmt::format("configuration:\n{}", config.to_yaml()));
+  if (config.has("domain.model") && config.text("domain.model").empty())
+    say(common, "without --domain-model: the base model's own image features stand for a domain model's");
   say(common, describe(learning.estimate()));
   if (options.dry_run) return;
 
@@ -129,14 +133,12 @@ void run_train(const TrainOptions& options) {
 
 /// Options that mean nothing to a search on a detector or segmenter are refused rather than passed over.
 DetectionTraining detection_training(const TrainOptions& options) {
-  const std::pair<const char*, bool> others[] = {{"--domain", !options.domains.empty()},
-                                                 {"--draw", !options.draw.empty()},
-                                                 {"--classes", !options.classes.empty()},
-                                                 {"--init", !options.init.empty()},
-                                                 {"--order", !options.order.empty()},
-                                                 {"--no-augment", options.no_augment},
-                                                 {"--skip-broken", options.pictures.skip_broken},
-                                                 {"--no-cache", options.pictures.no_cache}};
+  const std::pair<const char*, bool> others[] = {
+      {"--domain", !options.domains.empty()},   {"--domain-model", !options.domain_model.empty()},
+      {"--draw", !options.draw.empty()},        {"--classes", !options.classes.empty()},
+      {"--init", !options.init.empty()},        {"--order", !options.order.empty()},
+      {"--no-augment", options.no_augment},     {"--skip-broken", options.pictures.skip_broken},
+      {"--no-cache", options.pictures.no_cache}};
   for (const auto& [name, given] : others) {
     if (given) throw UsageError(fmt::format("{}: not an option of --task {}", name, options.task));
   }
@@ -173,6 +175,8 @@ void add_train(CLI::App& app) {
       ->check(CLI::NonNegativeNumber)
       ->take_last();
   verb->add_option("--domain", options->domains, "domains to train on, with commas between them");
+  verb->add_option("--domain-model", options->domain_model,
+                   "of DCPL, DPLQ and GDPL: folder of a model of the domain, or file of its features");
   verb->add_option("--draw", options->draw, "keyed, or coop for CoOp's own draws");
   verb->add_option("--classes", options->classes, "all, base or new");
   verb->add_option("--init", options->init, "safetensors file with the learnable tensors at the start")

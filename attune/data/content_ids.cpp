@@ -58,6 +58,18 @@ std::map<std::string, ContentIds::Known> ContentIds::load(const std::filesystem:
   return known;
 }
 
+std::string hex_of(const ContentId& id) {
+  std::string text;
+  for (const std::uint8_t byte : id) text += fmt::format("{:02x}", byte);
+  return text;
+}
+
+std::optional<ContentId> content_id_of_hex(std::string_view text) {
+  const std::string hash(text);
+  if (!is_hash(hash)) return std::nullopt;
+  return bytes_of(hash);
+}
+
 ContentId content_id(const std::filesystem::path& path) {
   return bytes_of(sha256_of_file(path));
 }

@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace attune {
 
@@ -14,6 +16,10 @@ using ContentId = std::array<std::uint8_t, 32>;
 
 /// Reads the file. Throws Error that names it.
 ContentId content_id(const std::filesystem::path& path);
+
+/// An id as 64 lower-case hexadecimal digits; and back, nothing where a text is not that.
+std::string hex_of(const ContentId& id);
+std::optional<ContentId> content_id_of_hex(std::string_view text);
 
 /// Content ids, remembered on disk by (path, size, time of change, inode) so that an unchanged file is read only once.
 /// A file changed within the last two seconds is not remembered: a later change could carry the same time. Safe to use

@@ -64,7 +64,7 @@ DomainTap domain_tap_named(std::string_view name) {
   throw UsageError(fmt::format("tap: expected encoder, decoder or classifier, found '{}'", name));
 }
 
-Tensor DomainModel::encode(const Tensor& pixels) const {
+Tensor DomainEncoder::encode(const Tensor& pixels) const {
   check_shape(pixels, preprocess_.size);
   const std::int64_t batch = pixels.size(0);
   if (batch == 0) return at::empty({0, width()}, pixels.options());
@@ -84,8 +84,8 @@ Tensor DomainModel::encode(const Tensor& pixels) const {
   return at::cat(features);
 }
 
-std::shared_ptr<const DomainModel> load_domain_model(const std::filesystem::path& folder,
-                                                     const DomainOptions& options) {
+std::shared_ptr<const DomainEncoder> load_domain_model(const std::filesystem::path& folder,
+                                                       const DomainOptions& options) {
   const DomainDescription found = describe_domain_folder(folder);
   DomainOptions own = options;
   own.pooling = pooling_of(found.config, options.pooling, folder.string());

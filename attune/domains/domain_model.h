@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "attune/images/preprocess.h"
 #include "attune/tensors/tensor.h"
@@ -37,12 +38,26 @@ struct DomainOptions {
   std::filesystem::path hashes;          // folder that remembers the hashes of weight files; empty: none
 };
 
-/// A frozen model of a domain's pictures alone, which gives h(x) (DCPL, DPLQ, GDPL; methods notes 4.1). Thread-safe.
+/// Where h(x) comes from (DCPL, DPLQ, GDPL; methods notes 4.1): an encoder, or a file of features (DomainFeatures).
 class DomainModel {
  public:
   virtual ~DomainModel() = default;
 
   virtual std::int64_t width() const = 0;
+  /// What features depend on beside the picture: hash of the weights, kind, pooling, tap and type of products. Empty
+  /// where a file does not say it.
+  const std::string& key() const { return key_; }
+
+ protected:
+  explicit DomainModel(std::string key) : key_(std::move(key)) {}
+
+ private:
+  std::string key_;
+};
+
+/// A frozen model of a domain's pictures alone. Thread-safe.
+class DomainEncoder : public DomainModel {
+ public:
   /// Pixels [B, 3, size, size] of preprocess() -> features [B, width()], raw, fp32, without a graph. Throws Error on
   /// another shape.
   Tensor encode(const Tensor& pixels) const;
@@ -53,12 +68,10 @@ class DomainModel {
   const Preprocess& preprocess() const { return preprocess_; }
   /// Where the weights lie and pixels are wanted.
   at::Device device() const { return device_; }
-  /// What features depend on beside the pixels: hash of the weights, kind, pooling, tap and type of products.
-  const std::string& key() const { return key_; }
 
  protected:
-  DomainModel(const Preprocess& preprocess, at::Device device, std::string key)
-      : preprocess_(preprocess), device_(device), key_(std::move(key)) {}
+  DomainEncoder(const Preprocess& preprocess, at::Device device, std::string key)
+      : DomainModel(std::move(key)), preprocess_(preprocess), device_(device) {}
   /// The features of pictures that one thread takes at once.
   virtual Tensor encode_part(const Tensor& pixels) const = 0;
   /// How many those are at most.
@@ -67,7 +80,6 @@ class DomainModel {
  private:
   Preprocess preprocess_;
   at::Device device_;
-  std::string key_;
 };
 
 /// Whether a folder holds a model that load_domain_model reads, by the model_type of its config.json.
@@ -76,7 +88,7 @@ bool is_domain_folder(const std::filesystem::path& folder);
 /// Reads a Hugging Face folder of model_type vit, vit_mae, dinov2, sam or sam_vision_model (config.json,
 /// preprocessor_config.json, model.safetensors or its shards). Throws Error that names the file and what was expected,
 /// UsageError where the model does not have what the options ask for.
-std::shared_ptr<const DomainModel> load_domain_model(const std::filesystem::path& folder,
-                                                     const DomainOptions& options = {});
+std::shared_ptr<const DomainEncoder> load_domain_model(const std::filesystem::path& folder,
+                                                       const DomainOptions& options = {});
 
 }  // namespace attune

@@ -78,11 +78,11 @@ DomainVitWeights read_weights(const DomainDescription& description, const NamedT
   return weights;
 }
 
-class DomainVit : public DomainModel {
+class DomainVit : public DomainEncoder {
  public:
   DomainVit(const DomainDescription& description, DomainVitWeights weights, const DomainOptions& options,
             const std::string& key)
-      : DomainModel(description.preprocess, options.device, key),
+      : DomainEncoder(description.preprocess, options.device, key),
         patch_(description.config.patch),
         pooling_(options.pooling),
         weights_(std::move(weights)) {}
@@ -121,8 +121,8 @@ Tensor interpolate_positions(const Tensor& positions, std::int64_t from, std::in
   return at::upsample_bicubic2d(grid, {side, side}, false).permute({0, 2, 3, 1}).reshape({side * side, width});
 }
 
-std::shared_ptr<const DomainModel> make_domain_vit(const DomainDescription& description, const NamedTensors& source,
-                                                   const DomainOptions& options, const std::string& key) {
+std::shared_ptr<const DomainEncoder> make_domain_vit(const DomainDescription& description, const NamedTensors& source,
+                                                     const DomainOptions& options, const std::string& key) {
   return std::make_shared<DomainVit>(description, read_weights(description, source, options), options, key);
 }
 

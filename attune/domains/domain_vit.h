@@ -13,7 +13,7 @@ Tensor interpolate_positions(const Tensor& positions, std::int64_t from, std::in
 
 /// A vit, vit_mae (its encoder, without a mask) or dinov2 of the named tensors. Positions of a dinov2 are interpolated
 /// (bicubic) to the grid of its views. `options.pooling` is kClassToken or kMean.
-std::shared_ptr<const DomainModel> make_domain_vit(const DomainDescription& description, const NamedTensors& source,
-                                                   const DomainOptions& options, const std::string& key);
+std::shared_ptr<const DomainEncoder> make_domain_vit(const DomainDescription& description, const NamedTensors& source,
+                                                     const DomainOptions& options, const std::string& key);
 
 }  // namespace attune

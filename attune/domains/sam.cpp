@@ -90,10 +90,10 @@ Tensor sam_block(const SamBlock& own, std::int64_t heads, Activation activation,
   return finish_block(own.block, activation, rows, mixed.reshape({-1, width}), {}).reshape(map.sizes());
 }
 
-class Sam : public DomainModel {
+class Sam : public DomainEncoder {
  public:
   Sam(const DomainDescription& description, SamWeights weights, at::Device device, const std::string& key)
-      : DomainModel(description.preprocess, device, key), config_(description.config), weights_(std::move(weights)) {}
+      : DomainEncoder(description.preprocess, device, key), config_(description.config), weights_(std::move(weights)) {}
 
   std::int64_t width() const override { return config_.channels; }
 
@@ -157,8 +157,8 @@ SamWeights read_weights(const DomainConfig& config, const NamedTensors& source, 
 
 }  // namespace
 
-std::shared_ptr<const DomainModel> make_sam(const DomainDescription& description, const NamedTensors& source,
-                                            const DomainOptions& options, const std::string& key) {
+std::shared_ptr<const DomainEncoder> make_sam(const DomainDescription& description, const NamedTensors& source,
+                                              const DomainOptions& options, const std::string& key) {
   if (options.tap != DomainTap::kEncoder) {
     throw UsageError(fmt::format("{}: expected the tap encoder, the only one of a sam", source.origin));
   }

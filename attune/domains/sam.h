@@ -11,7 +11,7 @@ namespace attune {
 /// The image encoder of a SAM (Kirillov et al. 2023; MedSAM has the same form): most blocks attend within windows,
 /// scores carry decomposed relative positions (Li et al. 2022, MViTv2), a neck of two convolutions makes the map whose
 /// spatial mean is the feature.
-std::shared_ptr<const DomainModel> make_sam(const DomainDescription& description, const NamedTensors& source,
-                                            const DomainOptions& options, const std::string& key);
+std::shared_ptr<const DomainEncoder> make_sam(const DomainDescription& description, const NamedTensors& source,
+                                              const DomainOptions& options, const std::string& key);
 
 }  // namespace attune

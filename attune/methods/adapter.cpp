@@ -27,6 +27,17 @@ Json with_copies(const std::filesystem::path& folder, const AdapterInfo& info) {
   return config;
 }
 
+/// The adapter with another place of its domain model.
+AdapterInfo with_domain_model(AdapterInfo info, const std::string& domain_model, const std::filesystem::path& folder) {
+  const auto found = info.config.find("domain.model");
+  if (found == info.config.end() || *found == "") {
+    throw UsageError(fmt::format("--domain-model: expected an adapter that was learned with a domain model; {} was not",
+                                 folder.string()));
+  }
+  *found = domain_model;
+  return info;
+}
+
 }  // namespace
 
 void save_adapter(const std::filesystem::path& folder, const AdapterInfo& info, const Learner& learner) {
@@ -87,8 +98,10 @@ std::unique_ptr<Classifier> make_adapter(const AdapterInfo& info, const TensorMa
   return classifier;
 }
 
-std::unique_ptr<Classifier> load_adapter(const std::filesystem::path& folder, std::shared_ptr<const ClipModel> model) {
-  const AdapterInfo info = read_adapter_info(folder);
+std::unique_ptr<Classifier> load_adapter(const std::filesystem::path& folder, std::shared_ptr<const ClipModel> model,
+                                         const std::string& domain_model) {
+  AdapterInfo info = read_adapter_info(folder);
+  if (!domain_model.empty()) info = with_domain_model(std::move(info), domain_model, folder);
   if (info.weight_hash != model->weight_hash()) {
     throw Error(fmt::format("adapter {}: expected the base model {} with weights {}, found {} with weights {}",
                             folder.string(), info.base_model, info.weight_hash, model->folder.string(),

@@ -38,7 +38,9 @@ std::unique_ptr<Classifier> make_adapter(const AdapterInfo& info, const TensorMa
                                          std::shared_ptr<const ClipModel> model, const std::string& where);
 
 /// An adapter ready for use with `model`, bound to the classes that it was trained on. Throws Error that names both
-/// hashes where the adapter was made for another base model.
-std::unique_ptr<Classifier> load_adapter(const std::filesystem::path& folder, std::shared_ptr<const ClipModel> model);
+/// hashes where the adapter was made for another base model. `domain_model` stands for the place of the domain model
+/// that the adapter remembers; empty: that place. UsageError where the adapter was learned without one.
+std::unique_ptr<Classifier> load_adapter(const std::filesystem::path& folder, std::shared_ptr<const ClipModel> model,
+                                         const std::string& domain_model = "");
 
 }  // namespace attune

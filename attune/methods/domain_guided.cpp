@@ -10,7 +10,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
-#include "attune/domains/domain_model.h"
+#include "attune/domains/domain_features.h"
 #include "attune/methods/context.h"
 #include "attune/methods/descent_stage.h"
 #include "attune/methods/network.h"
@@ -69,15 +69,15 @@ struct GuidedSettings {
 };
 
 std::shared_ptr<const DomainModel> domain_model_of(const ClipModel& model, const Config& config) {
-  const std::string folder = config.text("domain.model");
-  if (folder.empty()) return nullptr;
+  const std::string place = config.text("domain.model");
+  if (place.empty()) return nullptr;
   DomainOptions options;
   options.pooling = domain_pooling_named(config.text("domain.pooling"));
   options.tap = domain_tap_named(config.text("domain.tap"));
   options.device = model.device;
   options.products = model.products;
   options.hashes = model.hashes;
-  return load_domain_model(folder, options);
+  return open_domain_model(place, options);
 }
 
 /// The prompts and the image tower's tuning of some pictures.
@@ -122,7 +122,9 @@ class DomainGuided final : public Classifier {
   TensorMap state() const override;
   void load_state(const TensorMap& state) override {
     check_domain(state);
-    copy_state(state, this->state(), method_);
+    TensorMap learned = state;
+    learned.erase(kDomainHash);
+    copy_state(learned, detached(learned_), method_);
   }
   Stages stages(const TrainingData& data) override;
 
@@ -359,7 +361,8 @@ Tensor DomainGuided::logits(const Batch& batch) {
 
 TensorMap DomainGuided::state() const {
   TensorMap state = detached(learned_);
-  if (domain_ != nullptr) {
+  // Of features whose file does not name their encoder, nothing but the width is known.
+  if (domain_ != nullptr && !domain_->key().empty()) {
     const std::string hash = sha256(domain_->key());
     Tensor bytes = at::empty({static_cast<std::int64_t>(hash.size())}, at::kByte);
     std::memcpy(bytes.mutable_data_ptr(), hash.data(), hash.size());
@@ -369,9 +372,16 @@ TensorMap DomainGuided::state() const {
 }
 
 void DomainGuided::check_domain(const TensorMap& state) const {
-  const auto found = state.find(kDomainHash);
-  if (domain_ == nullptr || found == state.end()) return;
-  if (!found->second.to(at::kCPU).equal(this->state().at(kDomainHash))) {
+  const TensorMap own = this->state();
+  const auto weight = state.find("meta_net.1.weight");
+  if (weight != state.end() && weight->second.dim() == 2 && weight->second.size(1) != domain_width()) {
+    throw Error(
+        fmt::format("{}: domain.model: expected features of width {}, as the prompts were learned with; found {}",
+                    method_, weight->second.size(1), domain_width()));
+  }
+  const auto found = state.find(kDomainHash), own_hash = own.find(kDomainHash);
+  if (found == state.end() || (domain_ != nullptr && own_hash == own.end())) return;
+  if (domain_ == nullptr || !found->second.to(at::kCPU).equal(own_hash->second)) {
     throw Error(fmt::format(
         "{}: domain.model: expected the domain model, with its pooling and tap, that the prompts were learned with; "
         "found another",
@@ -390,7 +400,10 @@ Stages DomainGuided::stages(const TrainingData&) {
 
 Method guided_method(const std::string& name, const std::string& meaning, Kind kind, std::int64_t epochs) {
   Schema schema = {
-      {"domain.model", "", "folder of a frozen model of the domain's pictures; empty: the base model's image features"},
+      {"domain.model", "",
+       "folder of a frozen model of the domain's pictures, or file of features of attune embed; empty: the base "
+       "model's "
+       "image features"},
       {"domain.pooling", "own", "its feature: own (as its kind is used), class or mean"},
       {"domain.tap", "encoder", "what that feature goes through: encoder (nothing), decoder or classifier"},
       {"tokens", 2, "learned tokens a block in both towers"},

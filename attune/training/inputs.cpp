@@ -12,7 +12,7 @@
 #include "attune/data/feature_cache.h"
 #include "attune/data/loader.h"
 #include "attune/data/parallel.h"
-#include "attune/domains/domain_model.h"
+#include "attune/domains/domain_features.h"
 #include "attune/tensors/parallel.h"
 #include "attune/training/stopped.h"
 
@@ -85,7 +85,13 @@ const Tensor& Inputs::domain_features(const std::shared_ptr<const DomainModel>& 
   return rows(domain_encoder(domain), view);
 }
 
+const std::vector<ContentId>& Inputs::contents() {
+  collect_ids();
+  return ids_;
+}
+
 const Tensor& Inputs::rows(Encoder& encoder, std::int64_t view) {
+  if (encoder.stored != nullptr) view = 0;
   const auto found = encoder.views.find(view);
   if (found != encoder.views.end()) return found->second;
   const Tensor features = compute(encoder, view);
@@ -98,14 +104,34 @@ void Inputs::forget(std::int64_t view) {
 }
 
 Inputs::Encoder& Inputs::domain_encoder(const std::shared_ptr<const DomainModel>& domain) {
-  if (!domain_ || domain_->key() != domain->key()) {
-    domain_ = {[domain] { return domain->key(); }, domain->preprocess(), domain->width(), domain->device(),
-               [domain](const Tensor& pixels) { return domain->encode(pixels); }};
+  if (const auto stored = std::dynamic_pointer_cast<const DomainFeatures>(domain)) {
+    if (!domain_ || domain_->stored != stored) {
+      Encoder rows_of_file;
+      rows_of_file.stored = stored;
+      domain_ = std::move(rows_of_file);
+    }
+    return *domain_;
+  }
+  const auto encoder = std::dynamic_pointer_cast<const DomainEncoder>(domain);
+  if (!domain_ || domain_->stored != nullptr || domain_->key() != encoder->key()) {
+    domain_ = {[encoder] { return encoder->key(); }, encoder->preprocess(), encoder->width(), encoder->device(),
+               [encoder](const Tensor& pixels) { return encoder->encode(pixels); }};
   }
   return *domain_;
 }
 
+Tensor Inputs::stored_rows(const DomainFeatures& features) {
+  if (features.by_content()) collect_ids();
+  std::vector<Tensor> found;
+  for (std::size_t i = 0; i < samples_.size(); ++i) {
+    found.push_back(features.by_content() ? features.of(ids_[i], place_.path_of(samples_[i]))
+                                          : features.of(samples_[i].path, place_.root));
+  }
+  return found.empty() ? at::zeros({0, features.width()}) : at::stack(found);
+}
+
 Tensor Inputs::compute(const Encoder& encoder, std::int64_t view) {
+  if (encoder.stored != nullptr) return stored_rows(*encoder.stored);
   Tensor features = at::zeros({size(), encoder.width});
   std::vector<std::int64_t> missing;
   std::optional<FeatureCache> cache;

@@ -18,6 +18,7 @@
 
 namespace attune {
 
+class DomainFeatures;
 class FeatureCache;
 struct LoaderOptions;
 struct PixelBatch;
@@ -38,7 +39,7 @@ class Inputs {
  public:
   Inputs(std::shared_ptr<const ClipModel> model, const Dataset& dataset, std::vector<Sample> samples,
          const InputOptions& options);
-  /// Of a domain model alone: only domain_features() can be asked for.
+  /// Of a domain model alone: only domain_features() and contents() can be asked for.
   Inputs(std::shared_ptr<const DomainModel> domain, std::vector<Sample> samples, const InputOptions& options);
   ~Inputs();
 
@@ -50,8 +51,10 @@ class Inputs {
   /// Raw features [n, d] of all samples under `view` (0: the centre view). Throws Stopped on a request to stop; what
   /// was computed by then is in the cache.
   const Tensor& features(std::int64_t view);
-  /// The same of a domain model [n, width].
+  /// The same of a domain model [n, width]; a file of features has one row a picture, whatever the view.
   const Tensor& domain_features(const std::shared_ptr<const DomainModel>& domain, std::int64_t view);
+  /// SHA-256 of all samples' files.
+  const std::vector<ContentId>& contents();
   /// What `needs` says of some samples, each under its own view. Features of cells are kept in the cache on disk where
   /// `keep` says so, as they are worth where a view comes again.
   Batch batch(const std::vector<std::int64_t>& samples, const std::vector<std::int64_t>& views, const Needs& needs,
@@ -77,10 +80,12 @@ class Inputs {
     std::int64_t width = 0;
     at::Device device = at::kCPU;
     std::function<Tensor(const Tensor& pixels)> encode;  // [B, 3, size, size] -> [B, width]
+    std::shared_ptr<const DomainFeatures> stored = {};   // where rows come from instead, one for all views
     std::map<std::int64_t, Tensor> views = {};
   };
   const Tensor& rows(Encoder& encoder, std::int64_t view);
   Tensor compute(const Encoder& encoder, std::int64_t view);
+  Tensor stored_rows(const DomainFeatures& features);
   void encode(const Encoder& encoder, std::int64_t view, const std::vector<std::int64_t>& missing, Tensor& features,
               FeatureCache* cache);
   Tensor rows_of(Encoder& encoder, const std::vector<std::int64_t>& samples, const std::vector<std::int64_t>& views);

@@ -85,6 +85,15 @@ Config run_config(const ConfigSources& sources) {
   return config;
 }
 
+void set_domain_model(Config& config, const std::string& place) {
+  if (!config.has("domain.model")) {
+    throw UsageError(
+        fmt::format("--domain-model: expected a method that takes a domain model (dcpl, dplq, gdpl), found {}",
+                    config.text("method")));
+  }
+  config.set("domain.model", Json(place), "--domain-model");
+}
+
 Json method_config(const Config& config) {
   Json own = Json::object();
   for (const Key& key : find_method(config.text("method")).schema) own[key.name] = config.value(key.name);

@@ -35,6 +35,9 @@ struct ConfigSources {
 /// from its folder. Throws UsageError that names the source of an unknown key or method.
 Config run_config(const ConfigSources& sources);
 
+/// Sets where the domain model lies. Throws UsageError that names the method where it takes none.
+void set_domain_model(Config& config, const std::string& place);
+
 /// The part of a run's configuration that belongs to its method, as an adapter records it.
 Json method_config(const Config& config);
 

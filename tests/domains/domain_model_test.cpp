@@ -198,8 +198,38 @@ TEST(DomainFeatures, FindsRowsByPath) {
   EXPECT_TRUE(found.of("/data/a/../a/z.png", "/data").equal(features[2]));
   EXPECT_THAT(error_of([&] { found.of("c.png", "/data"); }),
               AllOf(HasSubstr("features.safetensors"), HasSubstr("c.png")));
-  save_tensors(file, {{"features", features}});
-  EXPECT_FALSE(DomainFeatures(file).has_paths());
+}
+
+TEST(DomainFeatures, FindsRowsByContentWhereverThePictureLies) {
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "features.safetensors", picture = folder.path() / "x.png";
+  write_file(picture, "the bytes");
+  const ContentId id = content_id(picture), other = content_id(kData / "expected.safetensors");
+  EXPECT_EQ(content_id_of_hex(hex_of(id)), id);
+  const Tensor features = at::arange(6, at::kFloat).view({3, 2});
+  save_tensors(file, {{"features", features}}, domain_features_metadata({"a", "b", "c"}, {other, id, id}, "encoder 7"));
+  const DomainFeatures found(file);
+  EXPECT_TRUE(found.by_content());
+  EXPECT_EQ(found.key(), "encoder 7");
+  EXPECT_TRUE(found.of(id, picture).equal(features[1]));
+  write_file(picture, "other bytes");
+  EXPECT_THAT(error_of([&] { found.of(content_id(picture), picture); }),
+              AllOf(HasSubstr("features.safetensors"), HasSubstr("x.png"), HasSubstr("bytes")));
+}
+
+TEST(DomainFeatures, AFolderOrAFileIsOpenedAndAnythingElseNamed) {
+  const TemporaryFolder folder;
+  const fs::path file = folder.path() / "features.safetensors";
+  save_tensors(file, {{"features", at::ones({1, 3})}}, {{"paths", R"(["a"])"}});
+  EXPECT_EQ(open_domain_model(file)->width(), 3);
+  EXPECT_EQ(open_domain_model(file)->key(), "");
+  EXPECT_EQ(open_domain_model(kData / "vit_mae")->key(), load_domain_model(kData / "vit_mae")->key());
+  EXPECT_THAT(error_of([&] { open_domain_model(folder.path() / "none"); }), HasSubstr("none: expected the folder"));
+  fs::create_directories(folder.path() / "run" / "model");
+  write_file(folder.path() / "run" / "model" / "config.json", "{}");
+  EXPECT_THAT(error_of([&] { open_domain_model(folder.path() / "run"); }), HasSubstr("its model is"));
+  write_file(file, "no tensors");
+  EXPECT_THAT(error_of([&] { open_domain_model(file); }), HasSubstr("features.safetensors"));
 }
 
 TEST(DomainFeatures, RefusesWhatDoesNotFit) {
@@ -218,6 +248,12 @@ TEST(DomainFeatures, RefusesWhatDoesNotFit) {
   EXPECT_THAT(error(good.log() / good.log(), R"(["a", "b"])"), HasSubstr("finite"));
   EXPECT_THAT(error(at::ones({3}), "[]"), HasSubstr("[pictures, width]"));
   EXPECT_THAT(error(at::ones({2, 3}, at::kLong), "[]"), HasSubstr("floating-point"));
+  save_tensors(file, {{"features", good}}, {{"contents", R"(["a", "b"])"}});
+  EXPECT_THAT(error_of([&] { DomainFeatures{file}; }), AllOf(HasSubstr("contents"), HasSubstr("SHA-256")));
+  save_tensors(file, {{"features", good}}, {{"contents", "[]"}});
+  EXPECT_THAT(error_of([&] { DomainFeatures{file}; }), HasSubstr("2 contents"));
+  save_tensors(file, {{"features", good}});
+  EXPECT_THAT(error_of([&] { DomainFeatures{file}; }), HasSubstr("found neither"));
   save_tensors(file, {{"other", good}});
   EXPECT_THAT(error_of([&] { DomainFeatures{file}; }), HasSubstr("features"));
 }

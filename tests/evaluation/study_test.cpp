@@ -225,18 +225,23 @@ TEST(StudyRecipe, ReadsProtocolAndMethodsWithSettingsAndRecipes) {
 }
 
 TEST(StudyRecipe, ThoseThatShipCanBePlanned) {
+  const auto recipes = std::filesystem::path(ATTUNE_SOURCE_DIR) / "recipes";
   int found = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(ATTUNE_SOURCE_DIR) + "/recipes/study")) {
-    SCOPED_TRACE(entry.path().string());
-    const StudyRequest request = read_study_recipe(entry.path());
-    EXPECT_TRUE(request.protocol.has_value());
-    const std::string name = entry.path().stem().string();
-    const bool wants_data = name == "geology" || name == "medical" || name == "domain_generalisation";
-    EXPECT_EQ(request.data.empty(), wants_data);
-    EXPECT_THAT(study_methods(request), Not(IsEmpty()));
-    ++found;
+  for (const char* folder : {"study", "domains/study"}) {
+    for (const auto& entry : std::filesystem::directory_iterator(recipes / folder)) {
+      SCOPED_TRACE(entry.path().string());
+      const StudyRequest request = read_study_recipe(entry.path());
+      EXPECT_TRUE(request.protocol.has_value());
+      const std::string name = entry.path().stem().string();
+      // Sets of the user's, told by --data.
+      const bool wants_data =
+          folder != std::string("study") || name == "geology" || name == "medical" || name == "domain_generalisation";
+      EXPECT_EQ(request.data.empty(), wants_data);
+      EXPECT_THAT(study_methods(request), Not(IsEmpty()));
+      ++found;
+    }
   }
-  EXPECT_GE(found, 3);
+  EXPECT_GE(found, 6);
 }
 
 TEST(StudyRecipe, NamesTheKeyThatIsWrong) {

@@ -36,6 +36,40 @@ TEST_P(DomainGuidedMethods, TwelveStepsFollowAnIndependentImplementationParity) 
   expect_recorded_steps(*learner, *stages[0], recorded_, 4, 1e-4);
 }
 
+TEST_P(DomainGuidedMethods, OneStepWithNoiseHasTheLossAndEveryGradientOfAnIndependentImplementationParity) {
+  // Plain descent moves a tensor by its gradient times the rate.
+  const double rate = 100;
+  const auto learner =
+      make({"noise.train=true", "optim.lr=100", "optim.momentum=0", "optim.weight_decay=0", "optim.warmup=none"});
+  const auto losses = take_steps(*learner->stages(recorded_.training())[0], recorded_, 4, 0, 1);
+  EXPECT_NEAR(losses[0][0].second, recorded_.data.at("noisy.loss").item<double>(), 1e-4);
+  const TensorMap moved = learner->state(), gradients = part_of_state(recorded_.data, "noisy.gradient.");
+  ASSERT_EQ(gradients.size(), moved.size());
+  for (const auto& [name, gradient] : gradients) {
+    const double largest = gradient.abs().max().item<double>();
+    EXPECT_GT(largest, 1e-3) << name;
+    EXPECT_LT(largest_difference((recorded_.start.at(name) - moved.at(name)) / rate, gradient), 1e-4 * largest) << name;
+  }
+}
+
+TEST_P(DomainGuidedMethods, OnePictureAndOneClassAreEnough) {
+  const auto learner = make({"noise.train=true", "noise.test=image"});
+  Batch one = recorded_.whole();
+  one.image_features = one.image_features.narrow(0, 0, 1);
+  one.pixels = one.pixels.narrow(0, 0, 1);
+  one.content.resize(1);
+  EXPECT_EQ(learner->logits(one).sizes(), (std::vector<std::int64_t>{1, 5}));
+  learner->set_classes({{"owl"}});
+  const Tensor logits = learner->logits(one);
+  EXPECT_EQ(logits.sizes(), (std::vector<std::int64_t>{1, 1}));
+  EXPECT_TRUE(logits.isfinite().all().item<bool>());
+  RecordedSteps alone = recorded_;
+  alone.data["batches"] = at::zeros({1, 1}, at::kLong);
+  alone.data["labels"] = at::zeros_like(alone.data["labels"]);
+  EXPECT_EQ(take_steps(*learner->stages(alone.training())[0], alone, 4, 0, 1)[0][0].second, 0) << "one answer is right";
+  for (const auto& [name, tensor] : learner->state()) EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
+}
+
 TEST_P(DomainGuidedMethods, ResumedInTheMiddleOfAnEpochEndsWithTheSameBits) {
   expect_resumed_bits([&] { return make({"noise.train=true"}); }, recorded_, 4);
 }
@@ -74,6 +108,29 @@ TEST(Gdpl, TheReleasedBehaviourKeepsSingularValuesAtOne) {
   EXPECT_TRUE(released->logits(recorded.whole()).equal(intended->logits(recorded.whole())));
   take_steps(*intended->stages(recorded.training())[0], recorded, 4, 0, 6);
   EXPECT_GT(intended->state().at("relation").abs().max().item<double>(), 0);
+}
+
+TEST(Gdpl, TheReleasedBehaviourMovesWhatIsLeftAlike) {
+  const RecordedSteps recorded("gdpl", "towers");
+  const std::vector<std::string> plain = {"noise.train=false", "optim.momentum=0", "optim.warmup=none"};
+  const auto moved = [&](const char* relation) {
+    std::vector<std::string> settings = plain;
+    settings.emplace_back(relation);
+    const auto learner = make_small(gdpl_method(), settings, recorded.classes);
+    take_steps(*learner->stages(recorded.training())[0], recorded, 4, 0, 1);
+    return copied(learner->state());
+  };
+  const TensorMap released = moved("lora.relation=false"), intended = moved("lora.relation=true");
+  EXPECT_LT(released.size(), intended.size());
+  for (const auto& [name, tensor] : released) EXPECT_LT(largest_difference(tensor, intended.at(name)), 1e-6) << name;
+}
+
+TEST(DomainGuided, AResNetIsRefusedByName) {
+  const auto resnet = std::make_shared<const ClipModel>(load_model(kSmallModel + "/../open_clip_resnet"));
+  for (const Method& method : {dcpl_method(), dplq_method(), gdpl_method()}) {
+    EXPECT_THAT([&] { method.make(resnet, {{"dog"}}, Config(method.schema), 1); },
+                ThrowsMessage<UsageError>(HasSubstr(method.name + ": prompts of the image tower need a vision")));
+  }
 }
 
 TEST(DomainGuided, WrongSettingsAreRefusedByName) {

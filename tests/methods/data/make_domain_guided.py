@@ -1,10 +1,12 @@
 """Makes dcpl.safetensors, dplq.safetensors, gdpl.safetensors and dplq_concat.safetensors: steps of an independent PyTorch
-implementation, without noise, on the inputs of towers.safetensors, whose image features stand for the domain's. The quaternion layer
-is written out as the Hamilton product, picture after picture, as the published code runs it.
+implementation, without noise, on the inputs of towers.safetensors, whose image features stand for the domain's; and, under "noisy.", the
+loss and every gradient of the first step with noise. The quaternion layer is written out as the Hamilton product, picture after picture, as
+the published code runs it. The noise is the program's: Philox4x32-10 (Salmon et al. 2011) keyed by seed, purpose and step, Box-Muller.
 
     python make_domain_guided.py ../../clip/data/hf_quick .
 """
 import json
+import math
 import pathlib
 import sys
 
@@ -24,6 +26,40 @@ W, V, D, HIDDEN, RANK, DEPTH = towers.width, towers.vision_width, towers.joint, 
 words = towers.table[torch.tensor(towers.ids("a photo of a"))]
 frame = towers.frame([f"a photo of a {n}" for n in NAMES], 0)
 torch.manual_seed(21)
+
+
+M32, M64 = 2**32 - 1, 2**64 - 1
+
+
+def philox(counter, key):
+    for _ in range(10):
+        left, right = 0xD2511F53 * counter[0], 0xCD9E8D57 * counter[2]
+        counter = [(right >> 32) ^ counter[1] ^ key[0], right & M32, (left >> 32) ^ counter[3] ^ key[1], left & M32]
+        key = [(key[0] + 0x9E3779B9) & M32, (key[1] + 0xBB67AE85) & M32]
+    return counter
+
+
+def normals(shape, seed, purpose, index):
+    key = seed + 0x9E3779B97F4A7C15 & M64
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        key = (key ^ key >> shift) * factor & M64
+    key ^= key >> 31
+    text = 0xCBF29CE484222325
+    for byte in purpose.encode():
+        text = (text ^ byte) * 0x100000001B3 & M64
+    key ^= text
+
+    def uniforms():
+        block = 0
+        while True:
+            a, b, c, d = philox([block & M32, block >> 32, index & M32, index >> 32], [key & M32, key >> 32])
+            yield (a | b << 32) >> 11
+            yield (c | d << 32) >> 11
+            block += 1
+
+    draws = (u * 2.0**-53 for u in uniforms())
+    values = [math.sqrt(-2 * math.log(1 - next(draws))) * math.cos(2 * math.pi * next(draws)) for _ in range(math.prod(shape))]
+    return torch.tensor(values, dtype=torch.float64).float().reshape(shape)
 
 
 def hamilton(x, r, i, j, k, bias):
@@ -72,26 +108,41 @@ def deltas(p, tower, column):
     return of
 
 
-def answers(p, batch, concat):
-    rows = []
-    for n in batch.tolist():
-        bias = apply(p, "meta_net", domain[n])
-        mixes = "mix.0.r" in p
+def images(p, batch, tokens_of):
+    """Raw image features [B, D], so that their mean over the batch is there before noise is added."""
+    return torch.stack([towers.image(pixels[n : n + 1], tokens_of(n), deltas=deltas(p, "image", 0))[0] for n in batch.tolist()])
 
-        def mix(name, tokens):
-            each = bias.expand(2, -1)
-            x = torch.cat([each, tokens], -1) if concat else torch.cat([torch.zeros(2, W), tokens + each], -1)
-            return hamilton(x, *(p[f"{name}.{c}"] for c in "rijk"), p[f"{name}.bias"])
 
-        context = mix("mix.0", p["context"]) if mixes else p["context"] + bias
+def answers(p, batch, concat, noise=None):
+    mixes = "mix.0.r" in p
+
+    def mix(name, tokens, n):
+        each = apply(p, "meta_net", domain[n]).expand(2, -1)
+        x = torch.cat([each, tokens], -1) if concat else torch.cat([torch.zeros(2, W), tokens + each], -1)
+        return hamilton(x, *(p[f"{name}.{c}"] for c in "rijk"), p[f"{name}.bias"])
+
+    def tokens_of(n):
         tokens = [F.linear(p["context"], p["coupling.0.weight"], p["coupling.0.bias"])]
-        tokens.append(mix("mix.1", p["text.1"]) if mixes else F.linear(p["text.1"], p["coupling.1.weight"], p["coupling.1.bias"]))
-        image = towers.image(pixels[n : n + 1], tokens, deltas=deltas(p, "image", 0))[0]
-        if not mixes:
-            image = image + apply(p, "image_net", domain[n])
+        return tokens + [mix("mix.1", p["text.1"], n) if mixes else F.linear(p["text.1"], p["coupling.1.weight"], p["coupling.1.bias"])]
+
+    image, rows = images(p, batch, tokens_of), []
+    size = domain[batch].mean() if mixes else image.mean()
+    for b, n in enumerate(batch.tolist()):
+        own = torch.zeros(W if mixes else D) if noise is None else noise[b] * size
+        feature = image[b] if mixes else image[b] + apply(p, "image_net", domain[n]) + own
+        context = mix("mix.0", p["context"] + own, n) if mixes else p["context"] + apply(p, "meta_net", domain[n])
         text = towers.text(frame, context, [p["text.1"]], deltas=deltas(p, "text", 1))
-        rows.append(towers.scale * F.normalize(text, dim=-1) @ F.normalize(image, dim=-1))
+        rows.append(towers.scale * F.normalize(text, dim=-1) @ F.normalize(feature, dim=-1))
     return torch.stack(rows)
+
+
+def noisy_step(name, state, concat):
+    learned = {k: v.clone().requires_grad_(True) for k, v in state.items()}
+    batch = batches[0]
+    noise = normals([len(batch), W if "mix.0.r" in state else D], 1, name.split("_")[0] + ".noise", 0)
+    loss = F.cross_entropy(answers(learned, batch, concat, noise), labels[batch])
+    loss.backward()
+    return {"noisy.loss": loss.detach().double()} | {f"noisy.gradient.{k}": v.grad for k, v in learned.items()}
 
 
 def record(name, state, concat=False):
@@ -105,7 +156,7 @@ def record(name, state, concat=False):
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
-    values = {f"start.{k}": v for k, v in state.items()} | {f"final.{k}": v.detach() for k, v in learned.items()}
+    values = noisy_step(name, state, concat) | {f"start.{k}": v for k, v in state.items()} | {f"final.{k}": v.detach() for k, v in learned.items()}
     save_file({k: v.contiguous() for k, v in values.items()} | {"losses": torch.tensor(losses, dtype=torch.float64)}, out / f"{name}.safetensors", metadata={"names": json.dumps(NAMES), "template": "a photo of a {}."})
     print(name, losses[0], losses[-1])
 
