@@ -8,6 +8,7 @@ void add_verbs(CLI::App& app) {
   add_study(app);
   add_predict(app);
   add_detect(app);
+  add_generate(app);
   add_embed(app);
   add_report(app);
   add_explain(app);

@@ -10,6 +10,7 @@ void add_eval(CLI::App& app);
 void add_study(CLI::App& app);
 void add_predict(CLI::App& app);
 void add_detect(CLI::App& app);
+void add_generate(CLI::App& app);
 void add_embed(CLI::App& app);
 void add_report(CLI::App& app);
 void add_explain(CLI::App& app);

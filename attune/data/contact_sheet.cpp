@@ -8,6 +8,7 @@
 #include "attune/data/check.h"
 #include "attune/images/decode.h"
 #include "attune/images/preprocess.h"
+#include "attune/images/sheet.h"
 
 namespace attune {
 namespace {
@@ -25,14 +26,6 @@ Image cell_image(const std::filesystem::path& path, int cell) {
     Image grey{cell, cell, {}};
     grey.rgb.assign(static_cast<std::size_t>(cell) * static_cast<std::size_t>(cell) * 3, 128);
     return grey;
-  }
-}
-
-void paste(const Image& image, Image& sheet, int left, int top) {
-  for (int y = 0; y < image.height; ++y) {
-    const auto from = image.rgb.begin() + static_cast<std::ptrdiff_t>(y) * image.width * 3;
-    const auto to = sheet.rgb.begin() + (static_cast<std::ptrdiff_t>(top + y) * sheet.width + left) * 3;
-    std::copy_n(from, static_cast<std::ptrdiff_t>(image.width) * 3, to);
   }
 }
 

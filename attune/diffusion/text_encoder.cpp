@@ -134,6 +134,25 @@ Tensor TextEncoder::encode(const std::vector<std::string>& texts) const {
   return encode(embed(ids(texts)));
 }
 
+Tensor TextEncoder::encode_filled(const std::string& text, const Tensor& tokens) const {
+  const auto place = text.find("{}");
+  if (place == std::string::npos || text.find("{}", place + 2) != std::string::npos) {
+    throw UsageError(fmt::format("text encoder: expected one place {{}} for learned tokens, found '{}'", text));
+  }
+  const auto before = tokenizer_->encode(text.substr(0, place)), after = tokenizer_->encode(text.substr(place + 2));
+  const std::int64_t count = std::ssize(before) + tokens.size(0) + std::ssize(after) + 2;
+  if (count > config_.context_length) {
+    throw UsageError(fmt::format("text encoder: expected at most {} tokens with start and end, found {} in '{}'",
+                                 config_.context_length, count, text));
+  }
+  std::vector<std::int64_t> first{tokenizer_->start()}, last(after);
+  first.insert(first.end(), before.begin(), before.end());
+  last.push_back(tokenizer_->end());
+  last.insert(last.end(), static_cast<std::size_t>(config_.context_length - count), padding_);
+  const Tensor embedded = at::cat({embed(at::tensor(first, at::kLong)), tokens, embed(at::tensor(last, at::kLong))});
+  return encode(embedded.unsqueeze(0));
+}
+
 void write_text_encoder(const fs::path& clip, const fs::path& folder, at::ScalarType type) {
   const auto description = describe_folder(clip);
   if (description.open_clip) {

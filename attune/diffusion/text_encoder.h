@@ -32,6 +32,9 @@ class TextEncoder {
   Tensor encode(const Tensor& embedded) const;
   /// Hidden rows [texts, context length, width], without gradients.
   Tensor encode(const std::vector<std::string>& texts) const;
+  /// Hidden rows [1, context length, width] of a text with learned input embeddings `tokens` [n, width] in place of its
+  /// one "{}". Gradients reach `tokens`. Throws UsageError where the text has no such place or is too long.
+  Tensor encode_filled(const std::string& text, const Tensor& tokens) const;
 
  private:
   TextConfig config_;

@@ -33,6 +33,31 @@ TEST(EncodePng, RefusesAPictureWithoutItsPixels) {
   EXPECT_THROW(encode_png(Image{2, 2, {1, 2, 3}}), Error);
 }
 
+TEST(PngTexts, StandBeforeThePixelsAndChangeNothingElse) {
+  const Image image = noise(9, 5, 3);
+  const std::string plain = encode_png(image);
+  const std::string said = with_png_texts(plain, {{"Software", "Attune"}, {"attune", "{\"prompt\": \"é\"}"}});
+  EXPECT_EQ(decode(said), image);
+  // Keyword, five zeros for what it does not have, the text; the checksum was made by another program.
+  const std::string chunk(
+      "\0\0\0\x13"
+      "iTXtSoftware\0\0\0\0\0Attune"
+      "\xa7\xea\x1e\xcf",
+      31);
+  EXPECT_EQ(said.substr(33, chunk.size()), chunk);
+  EXPECT_NE(said.find("{\"prompt\": \"é\"}"), std::string::npos);
+  EXPECT_EQ(said.substr(said.size() - (plain.size() - 33)), plain.substr(33));
+}
+
+TEST(PngTexts, RefusesWhatIsNoText) {
+  const std::string plain = encode_png(noise(4, 4, 3));
+  EXPECT_THROW(with_png_texts(plain, {{"", "x"}}), Error);
+  EXPECT_THROW(with_png_texts(plain, {{std::string(80, 'k'), "x"}}), Error);
+  EXPECT_THROW(with_png_texts(plain, {{"k", std::string("a\0b", 3)}}), Error);
+  EXPECT_THROW(with_png_texts(plain, {{"k", "\xff"}}), Error);
+  EXPECT_THROW(with_png_texts("no picture", {{"k", "x"}}), Error);
+}
+
 TEST(DataUri, IsBase64WithPadding) {
   EXPECT_EQ(data_uri(""), "data:image/png;base64,");
   EXPECT_EQ(data_uri("f"), "data:image/png;base64,Zg==");

@@ -2,8 +2,9 @@
 
 Needs torch, diffusers, transformers, safetensors; the tests only need what it writes. Weights are stored as fp16 and
 the expected values computed in fp32 from the stored ones.
-usage: make.py [unets|vaes|texts|schedulers|indices...]
+usage: make.py [unets|vaes|texts|schedulers|indices|published...]
 """
+import hashlib
 import json
 import math
 import pathlib
@@ -202,7 +203,27 @@ def indices():
         (HERE / name / "model_index.json").write_text(json.dumps({**own, **parts}, indent=1) + "\n")
 
 
+SD1 = dict(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+SD2 = dict(sample_size=96, cross_attention_dim=1024, attention_head_dim=(5, 10, 20, 20), use_linear_projection=True,
+           upcast_attention=True)
+SD_VAE = dict(block_out_channels=(128, 256, 512, 512), down_block_types=("DownEncoderBlock2D",) * 4,
+              up_block_types=("UpDecoderBlock2D",) * 4, layers_per_block=2, sample_size=512)
+
+
+def published():
+    """Names and shapes of the published models' tensors, of which a sum is stored."""
+    sums = {}
+    for name, kind, config in (("v1.unet", UNet2DConditionModel, SD1), ("v2.unet", UNet2DConditionModel, SD2),
+                               ("vae", AutoencoderKL, SD_VAE)):
+        with torch.device("meta"):
+            tensors = kind(**config).state_dict()
+        lines = sorted(f"{n} {' '.join(map(str, t.shape))}" for n, t in tensors.items())
+        sums[name] = {"tensors": len(lines), "numbers": sum(t.numel() for t in tensors.values()),
+                      "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()}
+    (HERE / "published.json").write_text(json.dumps(sums, indent=1) + "\n")
+
+
 if __name__ == "__main__":
-    for make in (unets, vaes, texts, schedulers, indices):
+    for make in (unets, vaes, texts, schedulers, indices, published):
         if len(sys.argv) == 1 or make.__name__ in sys.argv[1:]:
             make()
