@@ -99,6 +99,11 @@ double million_weights(const DiffusionDescription& model) {
   return count / 1e6;
 }
 
+/// How often the network is asked for a picture; some schedulers ask more often than once a step.
+std::int64_t asked(const GenerateSettings& settings) {
+  return std::ssize(make_sampler(settings.sampler, settings.steps)->times());
+}
+
 /// Says what the work will cost, by one step of the network on as many pictures as are made at once.
 void say_cost(const Common& common, const Generation& made, const GenerateSettings& settings, std::int64_t count) {
   const std::int64_t at_once = std::min(count, pictures_at_once(settings.side));
@@ -113,7 +118,7 @@ void say_cost(const Common& common, const Generation& made, const GenerateSettin
   // The first call also reads the weights and packs them.
   constexpr double kCheap = 2.0;
   if (seconds < kCheap) seconds = seconds_of_call();
-  const double calls = static_cast<double>(settings.steps) * (made.steering.scale == 1.0 ? 1 : 2) *
+  const double calls = static_cast<double>(asked(settings)) * (made.steering.scale == 1.0 ? 1 : 2) *
                        static_cast<double>((count + at_once - 1) / at_once);
   say(common, fmt::format("about {:.0f} s and {:.0f} MB: {:.0f} calls of the network on {} pictures, {:.3g} s each",
                           calls * seconds, peak_memory_mb(), calls, at_once, seconds));
@@ -122,7 +127,7 @@ void say_cost(const Common& common, const Generation& made, const GenerateSettin
 void make_pictures(const GenerateOptions& options, const Generation& made, const GenerateSettings& settings,
                    const PictureFolder& folder) {
   const auto progress = make_progress(options.common, "generating");
-  const std::int64_t at_once = pictures_at_once(settings.side), all = options.count * options.steps;
+  const std::int64_t at_once = pictures_at_once(settings.side), times = asked(settings), all = options.count * times;
   std::int64_t done = 0;
   bool priced = false;
   for (std::int64_t first = 0; first < options.count; first += at_once) {
@@ -130,7 +135,7 @@ void make_pictures(const GenerateOptions& options, const Generation& made, const
     if (folder.has(first, count)) continue;
     if (!priced) say_cost(options.common, made, settings, options.count - first);
     priced = true;
-    done = first * options.steps;
+    done = first * times;
     const Tensor maps = generate_maps(made.model.network(), made.steering, settings, first, count, [&] {
       done = std::min(all, done + count);
       if (progress) progress->update(done, all, "");
@@ -161,7 +166,7 @@ void run_generate(const GenerateOptions& options) {
   if (!choose_device(common.device).is_cpu() || common.precision != "fp32") {
     throw UsageError("generate: expected --device cpu and --precision fp32, which is all that diffusion models run on");
   }
-  const DiffusionDescription model = describe_diffusion_folder(options.model);
+  const DiffusionDescription model = describe_diffusion_folder(resolve_diffusion_folder(options.model));
   GenerateSettings settings;
   settings.sampler =
       model.sampler(options.scheduler.empty() ? std::nullopt : std::optional(sampler_named(options.scheduler)));
@@ -173,7 +178,7 @@ void run_generate(const GenerateOptions& options) {
   say(common,
       fmt::format("{}: {:.3g} million weights, pictures of {} x {}", model.name, million_weights(model), size, size));
 
-  const Generation made = prepare_generation(options.model, request_of(options), cache_folder() / "models");
+  const Generation made = prepare_generation(model.folder, request_of(options), cache_folder() / "models");
   Json said = made.settings;
   said.update(Json{{"scheduler", name_of(settings.sampler.kind)},
                    {"prediction", name_of(settings.sampler.noise.prediction)},
@@ -197,7 +202,8 @@ void add_generate(CLI::App& app) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App* verb =
       app.add_subcommand("generate", "Makes pictures of a learned concept or of a text; goes on where it was stopped");
-  verb->add_option("--model", options->model, "folder of a diffusion model in diffusers' layout")->required();
+  verb->add_option("--model", options->model, "diffusion model: a folder in diffusers' layout, or one that ships")
+      ->required();
   verb->add_option("--adapter", options->adapter, "folder of a learned concept, from attune train --task generation");
   options->prompt_given = verb->add_option("--prompt", options->prompt, "text; {} is the place of a learned word");
   options->negative_given =

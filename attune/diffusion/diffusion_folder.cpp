@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
-#include "attune/formats/tensor_source.h"
+#include "attune/base/files.h"
 
 namespace attune {
 namespace {
@@ -111,6 +111,13 @@ NoiseConfig DiffusionDescription::noise() const {
 
 bool is_diffusion_folder(const fs::path& folder) {
   return fs::exists(folder / "model_index.json");
+}
+
+fs::path resolve_diffusion_folder(const std::string& name) {
+  if (is_diffusion_folder(name)) return name;
+  const bool plain = !name.empty() && fs::path(name).filename() == name && name.front() != '.';
+  if (plain && !fs::exists(name) && is_diffusion_folder(models_folder() / name)) return models_folder() / name;
+  return name;
 }
 
 DiffusionDescription describe_diffusion_folder(const fs::path& folder) {

@@ -34,6 +34,8 @@ struct DiffusionDescription {
 DiffusionDescription describe_diffusion_folder(const std::filesystem::path& folder);
 /// Whether a folder has a model_index.json.
 bool is_diffusion_folder(const std::filesystem::path& folder);
+/// The folder itself, or that of the model that ships under this name; what is neither comes back as it is.
+std::filesystem::path resolve_diffusion_folder(const std::string& name);
 
 /// What of a model is loaded.
 struct DiffusionOptions {

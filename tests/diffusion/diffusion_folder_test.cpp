@@ -1,5 +1,7 @@
 #include "attune/diffusion/diffusion_folder.h"
 
+#include <cstdlib>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -50,6 +52,16 @@ TEST(DiffusionFolder, OnlyWhatIsAskedForIsLoaded) {
   options.unet = options.train_unet = true;
   const DiffusionModel training = load_diffusion_model(kData / "v1", options);
   EXPECT_EQ(&training.network(), training.trainable_unet.get());
+}
+
+TEST(DiffusionFolder, AModelThatShipsIsKnownByItsName) {
+  const char* set = std::getenv("ATTUNE_MODELS");
+  const std::string before = set == nullptr ? "" : set;
+  setenv("ATTUNE_MODELS", kData.c_str(), 1);
+  EXPECT_EQ(resolve_diffusion_folder("v2"), kData / "v2");
+  EXPECT_EQ(resolve_diffusion_folder("nothing"), "nothing");
+  EXPECT_EQ(resolve_diffusion_folder((kData / "v1").string()), kData / "v1");
+  set == nullptr ? unsetenv("ATTUNE_MODELS") : setenv("ATTUNE_MODELS", before.c_str(), 1);
 }
 
 TEST(DiffusionFolder, WithoutAnAutoencoderPixelsAreDenoised) {
