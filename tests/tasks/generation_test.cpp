@@ -119,7 +119,7 @@ TEST_F(Generating, WithoutGuidanceTheConditionAloneSpeaks) {
   const UNet& network = made.model.network();
   Steering plain = made.steering, guided = made.steering;
   plain.scale = 1.0;
-  plain.empty = {};
+  plain.empty = Tensor();
   // Guided by the limit of the formula at 1, where both halves are asked.
   guided.scale = 1.0 + 1e-9;
   const Tensor alone = generate_maps(network, plain, settings(), 0, 2);
