@@ -257,7 +257,7 @@ Tensor encode_rows(const TextWeights<L>& weights, const Layout& layout, const Pr
 
 // Rows of a part: enough for fast matrices, few enough that the graph of a part is small beside what is kept.
 constexpr std::int64_t kRowsAtOnce = 4096, kRowsWithGraph = 1024;
-constexpr std::int64_t kGraphBytes = std::int64_t{896} << 20;
+constexpr std::int64_t kGraphBytes = std::int64_t{768} << 20;
 
 /// What the graph of a row holds: in each block the input of both norms, queries, keys and values, and the MLP's hidden
 /// units before their activation.
