@@ -171,7 +171,7 @@ TEST_F(BrokenFolder, MissingFilesAreNamed) {
   fs::remove(folder / "model.safetensors");
   expect_error("model.safetensors");
   fs::remove_all(folder);
-  expect_error("expected a model folder or 'pocket'");
+  expect_error("expected a model folder, 'pocket' or hf-hub:");
 }
 
 TEST_F(BrokenFolder, MissingAndMisshapenTensorsAreNamed) {
