@@ -6,6 +6,7 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/cli/common.h"
+#include "attune/cli/export_prompts.h"
 #include "attune/cli/verbs.h"
 #include "attune/clip/convert.h"
 #include "attune/data/layouts.h"
@@ -225,6 +226,7 @@ void add_model(CLI::App& app) {
       ->check(CLI::ExistingFile);
   convert->add_option("--type", options->type, "fp16 or fp32")->capture_default_str();
   add_import(*model);
+  add_export_prompts(*model);
   add("check", "Features of a known input, to compare between machines",
       "model folder, hf-hub:ORGANISATION/NAME, or pocket", run_check);
 }

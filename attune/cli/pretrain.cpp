@@ -4,9 +4,11 @@
 #include "attune/cli/common.h"
 #include "attune/cli/picture_list.h"
 #include "attune/cli/verbs.h"
+#include "attune/data/layouts.h"
 #include "attune/tensors/device.h"
 #include "attune/training/clip_pretraining.h"
 #include "attune/training/detector_pretraining.h"
+#include "attune/training/diffusion_pretraining.h"
 #include "attune/training/mae_pretraining.h"
 #include "attune/training/segmenter_pretraining.h"
 #include "attune/training/stopped.h"
@@ -99,6 +101,19 @@ void run_pretrain_detector(const PretrainOptions& options, bool seed_given) {
   say_model(options);
 }
 
+void run_pretrain_diffusion(const PretrainOptions& options, bool seed_given) {
+  const Common& common = options.common;
+  prepare_pretraining(common);
+  const DiffusionPretraining pretraining{read_recipe(options, diffusion_pretraining_schema(), seed_given),
+                                         open_dataset(options.data), options.out, options.resume};
+  say(common, fmt::format("recipe:\n{}", pretraining.recipe.to_yaml()));
+  say(common, describe_diffusion_needs(pretraining));
+  const auto progress = make_progress(common, "pre-training");
+  if (!pretrain_diffusion(pretraining, progress.get())) stopped(options);
+  say_model(options);
+  say(common, fmt::format("samples: {}", (pretraining.out / "samples.png").string()));
+}
+
 std::string key_help(const Schema& schema) {
   std::string text = "Keys of a recipe:\n";
   for (const Key& key : schema) {
@@ -108,10 +123,12 @@ std::string key_help(const Schema& schema) {
 }
 
 /// The options of both kinds.
-void add_options(CLI::App& kind, PretrainOptions& options, const std::string& data, const Schema& schema) {
+void add_options(CLI::App& kind, PretrainOptions& options, const std::string& data, const Schema& schema,
+                 bool folder = true) {
   kind.add_option("--recipe", options.recipe, "YAML file with the keys below")->check(CLI::ExistingFile);
   kind.add_option("--set", options.assignments, "key=value, over the recipe; may be repeated")->allow_extra_args(false);
-  kind.add_option("--data", options.data, data)->required()->check(CLI::ExistingDirectory);
+  CLI::Option* from = kind.add_option("--data", options.data, data)->required();
+  if (folder) from->check(CLI::ExistingDirectory);
   kind.add_option("--out", options.out, "folder of the run")->required();
   kind.add_flag("--resume", options.resume, "continue the run in --out from its last checkpoint");
   add_common(kind, options.common);
@@ -142,6 +159,10 @@ void add_pretrain(CLI::App& app) {
               detector_pretraining_schema());
   detector->callback([options, detector] { run_pretrain_detector(*options, detector->count("--seed") > 0); });
   mae->callback([options, mae] { run_pretrain_mae(*options, mae->count("--seed") > 0); });
+  CLI::App* diffusion = verb->add_subcommand("diffusion", "Trains a small diffusion model on named pictures");
+  add_options(*diffusion, *options, "data set: a folder, a list file, or emoji-dg:concepts",
+              diffusion_pretraining_schema(), false);
+  diffusion->callback([options, diffusion] { run_pretrain_diffusion(*options, diffusion->count("--seed") > 0); });
 }
 
 }  // namespace attune

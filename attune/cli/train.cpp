@@ -5,6 +5,7 @@
 #include "attune/base/error.h"
 #include "attune/cli/classify.h"
 #include "attune/cli/detect.h"
+#include "attune/cli/personalise.h"
 #include "attune/cli/verbs.h"
 #include "attune/data/layouts.h"
 #include "attune/evaluation/evaluate.h"
@@ -131,8 +132,8 @@ void run_train(const TrainOptions& options) {
                           (task.folder / "adapter").string(), (task.folder / "report.html").string()));
 }
 
-/// Options that mean nothing to a search on a detector or segmenter are refused rather than passed over.
-DetectionTraining detection_training(const TrainOptions& options) {
+/// Options that mean nothing to a search on a frozen task are refused rather than passed over.
+void refuse_others(const TrainOptions& options) {
   const std::pair<const char*, bool> others[] = {
       {"--domain", !options.domains.empty()},   {"--domain-model", !options.domain_model.empty()},
       {"--draw", !options.draw.empty()},        {"--classes", !options.classes.empty()},
@@ -142,6 +143,17 @@ DetectionTraining detection_training(const TrainOptions& options) {
   for (const auto& [name, given] : others) {
     if (given) throw UsageError(fmt::format("{}: not an option of --task {}", name, options.task));
   }
+}
+
+GenerationTraining generation_training(const TrainOptions& options) {
+  refuse_others(options);
+  if (options.shots >= 0) throw UsageError("--shots: not an option of --task generation, which learns every picture");
+  return {options.common, options.model,       options.data,   options.method,  options.recipe,
+          options.out,    options.assignments, options.resume, options.dry_run, options.no_test};
+}
+
+DetectionTraining detection_training(const TrainOptions& options) {
+  refuse_others(options);
   return {options.common, options.model,       options.data,   options.method,  options.recipe, options.out,
           options.shots,  options.assignments, options.resume, options.dry_run, options.no_test};
 }
@@ -164,8 +176,9 @@ void add_train(CLI::App& app) {
   verb->add_option("--model", options->model, "model folder, hf-hub:ORGANISATION/NAME, or pocket")->required();
   verb->add_option("--data", options->data, "data set: a folder, a list file, or emoji-dg")->required();
   verb->add_option("--task", options->task,
-                   "classification, or with --method cones: detection (on a detector) or segmentation (on a segmenter)")
-      ->check(CLI::IsMember({"classification", "detection", "segmentation"}))
+                   "classification; with --method cones detection (on a detector) or segmentation (on a segmenter); "
+                   "generation (with cones, textual_inversion or dreambooth, on a diffusion model)")
+      ->check(CLI::IsMember({"classification", "detection", "segmentation", "generation"}))
       ->capture_default_str();
   verb->add_option("--method", options->method, "NAME or NAME:key=value,...");
   verb->add_option("--recipe", options->recipe, "YAML file with configuration keys")->check(CLI::ExistingFile);
@@ -191,6 +204,7 @@ void add_train(CLI::App& app) {
   add_common(*verb, options->common);
   verb->footer(method_help);
   verb->callback([options] {
+    if (options->task == "generation") return train_generation(generation_training(*options));
     if (options->task == "detection") return train_detection(detection_training(*options));
     if (options->task == "segmentation") return train_segmentation(detection_training(*options));
     run_train(*options);

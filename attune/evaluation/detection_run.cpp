@@ -1,7 +1,5 @@
 #include "attune/evaluation/detection_run.h"
 
-#include <fstream>
-#include <unistd.h>
 #include <utility>
 
 #include <fmt/format.h>
@@ -9,6 +7,7 @@
 
 #include "attune/base/error.h"
 #include "attune/evaluation/concept_run.h"
+#include "attune/evaluation/memory.h"
 #include "attune/tasks/concept_search.h"
 #include "attune/tasks/detector_tuning.h"
 #include "attune/training/stopped.h"
@@ -45,14 +44,6 @@ Tensor embeddings_of(const TensorMap& tensors, std::int64_t concepts, std::int64
 
 SearchedModel searched_model(const OwlVit& detector) {
   return {"detection", detector.name(), detector.weight_hash(), detector.width()};
-}
-
-/// What of the process lies in memory now.
-double resident_mb() {
-  std::ifstream file("/proc/self/statm");
-  double whole = 0, resident = 0;
-  file >> whole >> resident;
-  return resident * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 20);
 }
 
 }  // namespace

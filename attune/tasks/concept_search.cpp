@@ -16,9 +16,11 @@ ConceptSearch::ConceptSearch(const Tensor& start, const OptimSettings& settings,
 Stages ConceptSearch::stages(const TrainingData&) {
   if (task_ == nullptr) throw Error("concept search: expected a task to search for, found none");
   Stages stages;
-  stages.push_back(make_descent_stage({"cones", settings_, {{{parameter()}}}, [this](const Batch& batch, std::int64_t) {
-                                         return task_->loss(current(), batch.samples);
-                                       }}));
+  stages.push_back(
+      make_descent_stage({"cones", settings_, {{{parameter()}}}, [this](const Batch& batch, std::int64_t step) {
+                            task_->begin_step(step);
+                            return task_->loss(current(), batch.samples);
+                          }}));
   return stages;
 }
 

@@ -14,6 +14,8 @@ class Task {
   virtual ~Task() = default;
   /// Samples to learn from.
   virtual std::int64_t samples() const = 0;
+  /// Called before the loss of each step: what is random in it is drawn by the step's number.
+  virtual void begin_step(std::int64_t) {}
   /// The loss of some samples under the embeddings [concepts, d], with a gradient to these.
   virtual Objective loss(const Tensor& embeddings, const std::vector<std::int64_t>& samples) = 0;
 };

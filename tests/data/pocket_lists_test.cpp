@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cctype>
+#include <filesystem>
 #include <set>
 #include <string>
 #include <unordered_set>
@@ -154,6 +155,26 @@ TEST(PocketLists, TheBenchmarkAgreesWithTheHeldOutList) {
   EXPECT_EQ(benchmark["concepts"].size(), 650u);
   EXPECT_EQ(benchmark["subgroups"].size(), 41u);
   EXPECT_EQ(held_out, 197);
+}
+
+// sketch, the diffusion model that ships, learned from drawings of the benchmark: DOMAIN/SET/SUBGROUP/CODE.png.
+TEST(SketchLists, EveryDrawingIsOneOfPocketsAndNoneIsHeldOut) {
+  const std::string folder = std::string(ATTUNE_SOURCE_DIR) + "/models/sketch";
+  const Json list = read_json(folder + "/drawings.json"), held = read_json(kPocket + "/held_out.json");
+  std::set<std::string> known;
+  for (const Json& drawing : trained_drawings()) {
+    if (!drawing.contains("concept")) continue;
+    known.insert(json_at<std::string>(drawing, "set", "drawing") + "/" +
+                 json_at<std::string>(drawing, "concept", "drawing"));
+  }
+  ASSERT_GT(list["pictures"].size(), 1000u);
+  for (const Json& one : list["pictures"]) {
+    const std::filesystem::path path = json_at<std::string>(one, "path", "drawings.json");
+    const std::string code = path.stem().string(), set = path.parent_path().parent_path().filename().string();
+    EXPECT_TRUE(set == "noto" || set == "twemoji" || set == "emojione") << path;
+    EXPECT_FALSE(held["concepts"].contains(code)) << path;
+    EXPECT_TRUE(known.contains(set + "/" + code)) << path;
+  }
 }
 
 }  // namespace
