@@ -132,7 +132,7 @@ void train_generation(const GenerationTraining& options) {
   keep_freed_memory();
   Personalisation search;
   search.folder = options.out;
-  search.model = options.model;
+  search.model = resolve_diffusion_folder(options.model);
   search.config = config_of(options);
   search.seed = common.seed;
   search.resume = options.resume;
