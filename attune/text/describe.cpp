@@ -9,9 +9,9 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/base/http.h"
 #include "attune/base/json.h"
 #include "attune/text/describe_answers.h"
-#include "attune/base/http.h"
 #include "attune/text/templates.h"
 
 namespace attune {

@@ -112,7 +112,7 @@ TEST_F(Personalise, RefusesWhatDoesNotGoTogether) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
       {{"--shots", "4"}, "--shots"},
       {{"--set", "cones.start=middle"}, "text, concept or random"},
-      {{"--set", "concept="}, "concept: expected the name"},
+      {{"--set", R"(concept="")"}, "concept: expected the name"},
       {{"--set", "templates=a cat"}, "templates"},
       {{"--set", "inversion.vectors=2"}, "inversion.vectors"},
   };

@@ -126,7 +126,7 @@ TEST_F(DiffusionPretrainingTest, RefusesOtherPicturesAndRecipesThatDoNotFit) {
   fewer.data.all.pop_back();
   EXPECT_THAT(error_of([&] { pretrain_diffusion(fewer, nullptr); }), HasSubstr("its own pictures"));
   for (const char* value : {"model.channels=8,x", "noise.betas=round", "templates=cat", "views.smallest=0",
-                            "model.attention=1", "model.groups=3"}) {
+                            "model.attention=0,1,1", "model.groups=3"}) {
     DiffusionPretraining wrong = tiny("wrong");
     wrong.recipe.set(value, "test");
     EXPECT_NE(error_of([&] { pretrain_diffusion(wrong, nullptr); }), "") << value;
