@@ -14,8 +14,9 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-Json expected() {
-  return read_json(std::string(ATTUNE_TEST_DATA) + "/masks.json");
+const Json& expected() {
+  static const Json kExpected = read_json(std::string(ATTUNE_TEST_DATA) + "/masks.json");
+  return kExpected;
 }
 Mask mask_of(const Json& json) {
   return parse_segmentation(json, json["size"][1], json["size"][0], "mask");
