@@ -7,15 +7,16 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/cli/picture_list.h"
+#include "attune/diffusion/generate.h"
 #include "attune/evaluation/evaluate.h"
 #include "attune/evaluation/html.h"
 #include "attune/evaluation/personalisation_run.h"
 #include "attune/images/encode.h"
+#include "attune/images/sheet.h"
 #include "attune/methods/registry.h"
 #include "attune/tasks/denoising.h"
 #include "attune/tensors/device.h"
 #include "attune/training/run_files.h"
-#include "attune/training/sample_sheet.h"
 
 namespace attune {
 namespace {
@@ -23,7 +24,9 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::int64_t kShown = 8;             // pictures of a row of the report
+constexpr int kShown = 8;  // pictures of a row of the report
+constexpr std::int64_t kShownSteps = 25;
+constexpr double kShownGuidance = 4.0;
 constexpr std::uint64_t kProbeSeed = 1'000;    // quality is measured with the same pairs whatever the run's seed
 constexpr std::uint64_t kSamplesSeed = 2'000;  // and pictures drawn from the same noise
 
@@ -55,7 +58,7 @@ struct Shown {
 std::string page_of(const Json& results, const Shown& shown) {
   const auto row = [](const Tensor& pictures) {
     return fmt::format("<p><img style=\"max-width:100%;image-rendering:pixelated\" alt=\"\" src=\"{}\"></p>\n",
-                       data_uri(encode_png(sheet_of(pictures, pictures.size(0)))));
+                       data_uri(encode_png(picture_sheet(all_colours_of(pictures), kShown))));
   };
   const Json& metrics = results["metrics"];
   const std::string title = fmt::format("{} of {}", json_at<std::string>(results, "method", "results"),
@@ -76,14 +79,13 @@ std::string page_of(const Json& results, const Shown& shown) {
 Shown draw_both(const Personalisation& search, const FoundConcept& found) {
   const DiffusionModel painter = load_diffusion_model(search.model, {.hashes = search.hashes});
   const Tensor empty = painter.text ? encoded_texts(search.model, {""}) : Tensor();
-  DrawSettings settings{.guidance = painter.text ? 4.0 : 1.0, .seed = kSamplesSeed};
+  const double scale = painter.text ? kShownGuidance : 1.0;
+  const GenerateSettings settings{painter.sampler(), kShownSteps, painter.unet.sample_size, kSamplesSeed};
   const auto draw = [&](const UNet& network, const Tensor& rows) {
-    const Tensor hidden = rows.unsqueeze(0).expand({kShown, -1, -1});
-    return painter.pixels_of_maps(
-        draw_maps(network, painter.sampler(), painter.unet.sample_size, hidden, empty, settings));
+    return painter.pixels_of_maps(generate_maps(network, {rows.unsqueeze(0), empty, scale}, settings, 0, kShown));
   };
   const Tensor learned = concept_pixels(search.pictures, painter.picture_size());
-  return {learned.narrow(0, 0, std::min(kShown, learned.size(0))), draw(painter.network(), found.before),
+  return {learned.narrow(0, 0, std::min<std::int64_t>(kShown, learned.size(0))), draw(painter.network(), found.before),
           draw(found.model->network(), found.after)};
 }
 
@@ -159,7 +161,8 @@ void train_generation(const GenerationTraining& options) {
   const Json results = measure(options, search, found, seconds);
   write_json(search.folder / "results.json", results);
   const Shown shown = draw_both(search, found);
-  write_file(search.folder / "samples.png", encode_png(sheet_of(at::cat({shown.before, shown.after}), kShown)));
+  write_file(search.folder / "samples.png",
+             encode_png(picture_sheet(all_colours_of(at::cat({shown.before, shown.after})), kShown)));
   write_file(search.folder / "report.html", page_of(results, shown));
   if (common.json) print_json(results);
   say(common, fmt::format("denoising loss {:.5f}, before {:.5f}\nreport:  {}", results["metrics"]["loss"].get<double>(),

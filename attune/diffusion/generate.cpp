@@ -78,4 +78,10 @@ Image colours_of(const Tensor& pixels) {
   return image;
 }
 
+std::vector<Image> all_colours_of(const Tensor& pixels) {
+  std::vector<Image> images;
+  for (const Tensor& picture : pixels.unbind()) images.push_back(colours_of(picture));
+  return images;
+}
+
 }  // namespace attune

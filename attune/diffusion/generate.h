@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "attune/diffusion/diffusion_folder.h"
 #include "attune/images/image.h"
@@ -11,7 +12,7 @@ namespace attune {
 /// What pictures are steered by: classifier-free guidance (Ho and Salimans 2022),
 ///   f(empty) + scale (f(hidden) - f(empty)).
 struct Steering {
-  Tensor hidden;       // [1, n, w]
+  Tensor hidden;       // [1, n, w], or [pictures, n, w] where each has its own
   Tensor empty;        // [1, n', w], what is guided away from; undefined where `scale` is 1
   double scale = 7.5;  // 1: `hidden` alone, and the network is asked once a step instead of twice
 };
@@ -34,5 +35,7 @@ std::int64_t pictures_at_once(std::int64_t side);
 
 /// Pixels [3, H, W] within -1 to 1, cut off there, as 8-bit colours.
 Image colours_of(const Tensor& pixels);
+/// Each of the pictures [N, 3, H, W] likewise.
+std::vector<Image> all_colours_of(const Tensor& pixels);
 
 }  // namespace attune

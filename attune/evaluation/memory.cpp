@@ -2,6 +2,9 @@
 
 #include <fstream>
 #include <unistd.h>
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
 
 namespace attune {
 
@@ -10,6 +13,12 @@ double resident_mb() {
   double whole = 0, resident = 0;
   file >> whole >> resident;
   return resident * static_cast<double>(::sysconf(_SC_PAGESIZE)) / (1 << 20);
+}
+
+void return_freed_memory() {
+#if defined(__GLIBC__)
+  ::malloc_trim(0);
+#endif
 }
 
 }  // namespace attune

@@ -102,15 +102,11 @@ void make_inversion(Search& made, const Personalisation& search) {
   const Config& config = search.config;
   const auto encoder = std::make_shared<const TextEncoder>(TextEncoder::load(search.model));
   const std::int64_t vectors = config.integer("inversion.vectors", 1, 64);
-  const auto sentences = std::make_shared<const PlaceholderSentences>(encoder, templates_of(config), vectors);
   const std::string word =
       config.text("inversion.word").empty() ? config.text("concept") : config.text("inversion.word");
-  auto learner = std::make_unique<TextualInversion>(token_rows(*encoder, word, vectors), OptimSettings(config),
-                                                    sentences, made.task.get(), search.seed);
-  made.rows = [own = learner.get(), sentences] {
-    const at::NoGradGuard no_gradients;
-    return sentences->hidden(0, own->token())[0].clone();
-  };
+  auto learner = std::make_unique<TextualInversion>(token_rows(*encoder, word, vectors), OptimSettings(config), encoder,
+                                                    templates_of(config), made.task.get(), search.seed);
+  made.rows = [own = learner.get()] { return own->rows(); };
   made.learner = std::move(learner);
 }
 
@@ -163,6 +159,7 @@ Search make_search(const Personalisation& search) {
   if (method == "dreambooth") make_dreambooth(made, search, kind);
   // The pictures are maps now.
   made.model->autoencoder.reset();
+  return_freed_memory();  // of the autoencoder and of a text encoder that was asked once
   return made;
 }
 
@@ -224,6 +221,29 @@ Tensor encoded_texts(const fs::path& model, const std::vector<std::string>& text
   return TextEncoder::load(model).encode(texts);
 }
 
+namespace {
+
+constexpr double kBytes = 4.0;  // of a number that is held
+
+double million_weights(const TextConfig& text) {
+  const auto width = static_cast<double>(text.width), hidden = static_cast<double>(text.hidden);
+  const double block = 4 * width * (width + 1) + 2 * width * hidden + hidden + width + 4 * width;
+  return (static_cast<double>(text.vocabulary + text.context_length + 2) * width +
+          static_cast<double>(text.layers) * block) /
+         1e6;
+}
+
+/// How long the text encoder is held.
+std::string use_of_text_encoder(const Config& config) {
+  const std::string method = config.text("method");
+  if (method == "textual_inversion") return "held and asked in every step";
+  const bool asked =
+      method == "cones" ? config.text("cones.start") != "random" : !config.text("dreambooth.kind_pictures").empty();
+  return asked ? "asked once, let go before the search" : "never loaded";
+}
+
+}  // namespace
+
 std::string describe_personalisation_needs(const Personalisation& search) {
   const DiffusionDescription model = describe_diffusion_folder(search.model);
   const OptimSettings optim(search.config);
@@ -238,8 +258,15 @@ std::string describe_personalisation_needs(const Personalisation& search) {
   const double steps = optim.schedule.epochs * std::max(1.0, std::floor(samples / batch));
   // A network that trains has gradients and two momenta besides.
   const double copies = search.config.text("method") == "dreambooth" ? 4.0 : 1.0;
-  return fmt::format("{:.0f} steps of {:.0f} samples; the network has {:.1f} million weights ({:.0f} MB held)", steps,
-                     batch, weights / 1e6, 4 * copies * weights / 1e6);
+  std::string needs =
+      fmt::format("{:.0f} steps of {:.0f} samples\nnetwork:      {:.1f} million weights, {:.0f} MB held", steps, batch,
+                  weights / 1e6, kBytes * copies * weights / 1e6);
+  if (model.text) {
+    const double text = million_weights(*model.text);
+    needs += fmt::format("\ntext encoder: {:.1f} million weights, {:.0f} MB, {}", text, kBytes * text,
+                         use_of_text_encoder(search.config));
+  }
+  return needs;
 }
 
 FoundConcept personalise(const Personalisation& search) {

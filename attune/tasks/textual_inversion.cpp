@@ -8,43 +8,6 @@
 #include "attune/base/error.h"
 
 namespace attune {
-namespace {
-
-constexpr std::string_view kPlace = "{}";
-
-}  // namespace
-
-PlaceholderSentences::PlaceholderSentences(std::shared_ptr<const TextEncoder> encoder,
-                                           const std::vector<std::string>& templates, std::int64_t vectors)
-    : encoder_(std::move(encoder)) {
-  if (templates.empty()) throw UsageError("templates: expected at least one, found none");
-  const Tokenizer& tokenizer = encoder_->tokenizer();
-  const std::int64_t length = encoder_->config().context_length;
-  for (const std::string& one : templates) {
-    const std::size_t place = one.find(kPlace);
-    if (place == std::string::npos) {
-      throw UsageError(fmt::format("templates: expected {{}} in the place of the concept, found \"{}\"", one));
-    }
-    std::vector<std::int64_t> before = tokenizer.encode(one.substr(0, place));
-    before.insert(before.begin(), tokenizer.start());
-    std::vector<std::int64_t> after = tokenizer.encode(one.substr(place + kPlace.size()));
-    after.push_back(tokenizer.end());
-    const std::int64_t used = std::ssize(before) + vectors + std::ssize(after);
-    if (used > length) {
-      throw UsageError(fmt::format("templates: expected at most {} tokens, found {} in \"{}\" with {} learned", length,
-                                   used, one, vectors));
-    }
-    after.resize(after.size() + static_cast<std::size_t>(length - used), encoder_->padding());
-    sentences_.push_back(
-        {encoder_->embed(at::tensor(before, at::kLong)), encoder_->embed(at::tensor(after, at::kLong))});
-  }
-}
-
-Tensor PlaceholderSentences::hidden(std::int64_t sentence, const Tensor& tokens) const {
-  const Sentence& one = sentences_.at(static_cast<std::size_t>(sentence));
-  return encoder_->encode(at::cat({one.before, tokens, one.after}, 0).unsqueeze(0));
-}
-
 Tensor token_rows(const TextEncoder& encoder, const std::string& word, std::int64_t vectors) {
   std::vector<std::int64_t> ids = encoder.tokenizer().encode(word);
   if (ids.empty()) throw UsageError(fmt::format("concept: expected a word, found \"{}\"", word));
@@ -55,23 +18,36 @@ Tensor token_rows(const TextEncoder& encoder, const std::string& word, std::int6
 }
 
 TextualInversion::TextualInversion(const Tensor& start, const OptimSettings& settings,
-                                   std::shared_ptr<const PlaceholderSentences> sentences, Task* task,
-                                   std::uint64_t seed)
+                                   std::shared_ptr<const TextEncoder> encoder, std::vector<std::string> templates,
+                                   Task* task, std::uint64_t seed)
     : token_(start.detach().clone().requires_grad_(true)),
       settings_(settings),
-      sentences_(std::move(sentences)),
+      encoder_(std::move(encoder)),
+      templates_(std::move(templates)),
       task_(task),
-      seed_(seed) {}
+      seed_(seed) {
+  if (templates_.empty()) throw UsageError("templates: expected at least one, found none");
+  const at::NoGradGuard no_gradients;
+  // Refused now rather than at the step that draws it.
+  for (const std::string& one : templates_) encoder_->encode_filled(one, token_);
+}
+
+Tensor TextualInversion::rows() const {
+  const at::NoGradGuard no_gradients;
+  return encoder_->encode_filled(templates_.front(), token_)[0].clone();
+}
 
 Tensor TextualInversion::hidden(std::size_t samples, std::int64_t step) const {
   KeyedRandom random(seed_, "inversion.sentence", static_cast<std::uint64_t>(step));
-  std::map<std::int64_t, Tensor> said;  // of a sentence that several samples drew, once
+  std::map<std::size_t, Tensor> said;  // of a sentence that several samples drew, once
   std::vector<Tensor> rows;
   for (std::size_t i = 0; i < samples; ++i) {
-    const auto sentence = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(sentences_->size())));
-    const auto found = said.find(sentence);
-    rows.push_back(found != said.end() ? found->second
-                                       : said.emplace(sentence, sentences_->hidden(sentence, token_)).first->second);
+    const std::size_t sentence = random.below(templates_.size());
+    auto found = said.find(sentence);
+    if (found == said.end()) {
+      found = said.emplace(sentence, encoder_->encode_filled(templates_[sentence], token_)).first;
+    }
+    rows.push_back(found->second);
   }
   return at::cat(rows, 0);
 }

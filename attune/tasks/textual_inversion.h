@@ -11,26 +11,6 @@
 
 namespace attune {
 
-/// Sentences with a place for learned tokens, in the text encoder's input space.
-class PlaceholderSentences {
- public:
-  /// Every template has one "{}". Throws UsageError where it has none, or the sentence with `vectors` tokens is too
-  /// long for the encoder.
-  PlaceholderSentences(std::shared_ptr<const TextEncoder> encoder, const std::vector<std::string>& templates,
-                       std::int64_t vectors);
-
-  std::int64_t size() const { return std::ssize(sentences_); }
-  /// Hidden rows [1, context length, w] of a sentence with the tokens [vectors, w] in its place; gradients reach these.
-  Tensor hidden(std::int64_t sentence, const Tensor& tokens) const;
-
- private:
-  struct Sentence {
-    Tensor before, after;  // embedded, [n, w]
-  };
-  std::shared_ptr<const TextEncoder> encoder_;
-  std::vector<Sentence> sentences_;
-};
-
 /// The input embeddings [vectors, w] of the first tokens of a word, repeated from its first one where it has fewer.
 Tensor token_rows(const TextEncoder& encoder, const std::string& word, std::int64_t vectors);
 
@@ -39,12 +19,15 @@ Tensor token_rows(const TextEncoder& encoder, const std::string& word, std::int6
 /// against.
 class TextualInversion final : public Learner {
  public:
-  /// `start` [vectors, w]. A task is needed for stages() only, and must outlive these.
-  TextualInversion(const Tensor& start, const OptimSettings& settings,
-                   std::shared_ptr<const PlaceholderSentences> sentences, Task* task, std::uint64_t seed);
+  /// `start` [vectors, w]; every template has one "{}". A task is needed for stages() only, and must outlive these.
+  /// Throws UsageError where there is no template, one has no place, or is too long for the encoder with its tokens.
+  TextualInversion(const Tensor& start, const OptimSettings& settings, std::shared_ptr<const TextEncoder> encoder,
+                   std::vector<std::string> templates, Task* task, std::uint64_t seed);
 
   /// [vectors, w], without a gradient.
   Tensor token() const { return token_.detach(); }
+  /// What the encoder says now of the first template, [n, w], without a gradient.
+  Tensor rows() const;
   Stages stages(const TrainingData& data) override;
   TensorMap state() const override { return {{"token", token_.detach()}}; }
   void load_state(const TensorMap& state) override;
@@ -55,7 +38,8 @@ class TextualInversion final : public Learner {
 
   Tensor token_;
   OptimSettings settings_;
-  std::shared_ptr<const PlaceholderSentences> sentences_;
+  std::shared_ptr<const TextEncoder> encoder_;
+  std::vector<std::string> templates_;
   Task* task_;
   std::uint64_t seed_;
 };

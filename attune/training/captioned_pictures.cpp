@@ -53,19 +53,6 @@ Tensor picture_maps(const Image& image) {
   return (bytes.to(at::kFloat) / 127.5 - 1.0).permute({2, 0, 1}).contiguous();
 }
 
-Image picture_of(const Tensor& maps) {
-  const Tensor bytes = ((maps.detach().to(at::kCPU, at::kFloat) + 1.0) * 127.5)
-                           .round()
-                           .clamp(0, 255)
-                           .to(at::kByte)
-                           .permute({1, 2, 0})
-                           .contiguous();
-  Image image{static_cast<int>(bytes.size(1)), static_cast<int>(bytes.size(0)), {}};
-  const std::uint8_t* data = bytes.const_data_ptr<std::uint8_t>();
-  image.rgb.assign(data, data + bytes.numel());
-  return image;
-}
-
 CaptionedPictures::CaptionedPictures(const Dataset& dataset, const std::vector<Sample>& samples,
                                      const PictureView& view, Progress* progress)
     : view_(view), pictures_(samples.size()) {

@@ -21,8 +21,6 @@ struct PictureView {
 
 /// A picture as maps [3, height, width] of -1 to 1.
 Tensor picture_maps(const Image& image);
-/// Maps [3, height, width] of about -1 to 1 as a picture.
-Image picture_of(const Tensor& maps);
 
 /// Named pictures, decoded once and kept in memory as squares. Views depend on (seed, step, place in the batch) alone.
 class CaptionedPictures {

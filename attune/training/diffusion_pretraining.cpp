@@ -12,8 +12,10 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/diffusion/diffusion_folder.h"
+#include "attune/diffusion/generate.h"
 #include "attune/diffusion/unet.h"
 #include "attune/images/encode.h"
+#include "attune/images/sheet.h"
 #include "attune/text/template_list.h"
 #include "attune/text/templates.h"
 #include "attune/training/captioned_pictures.h"
@@ -21,13 +23,14 @@
 #include "attune/training/pretrain_run.h"
 #include "attune/training/run_log.h"
 #include "attune/training/run_settings.h"
-#include "attune/training/sample_sheet.h"
 
 namespace attune {
 namespace {
 
 constexpr std::int64_t kReportEvery = 50;  // steps
-constexpr std::int64_t kSheetNames = 12, kSheetColumns = 4;
+constexpr int kSheetNames = 12, kSheetColumns = 4;
+constexpr std::int64_t kSheetSteps = 25;
+constexpr double kSheetGuidance = 4.0;
 constexpr std::string_view kMean = "mean.";  // of the running means in a checkpoint
 
 PictureView view_of(const Config& recipe) {
@@ -276,9 +279,11 @@ class Pretraining {
       if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
       if (std::ssize(texts) == kSheetNames) break;
     }
-    const Tensor hidden = encoder_.encode(texts).repeat_interleave(kSheetColumns, 0), empty = encoder_.encode({""});
-    const Tensor drawn = draw_maps(mean, sampler(), config_.sample_size, hidden, empty, {.seed = seed_});
-    write_file(run_.folder() / "samples.png", encode_png(sheet_of(drawn, kSheetColumns)));
+    const Steering steering{encoder_.encode(texts).repeat_interleave(kSheetColumns, 0), encoder_.encode({""}),
+                            kSheetGuidance};
+    const Tensor drawn =
+        generate_maps(mean, steering, {sampler(), kSheetSteps, config_.sample_size, seed_}, 0, steering.hidden.size(0));
+    write_file(run_.folder() / "samples.png", encode_png(picture_sheet(all_colours_of(drawn), kSheetColumns)));
     write_json(run_.folder() / "samples.json", texts);
   }
 

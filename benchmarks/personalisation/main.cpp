@@ -150,17 +150,12 @@ void compare(const Options& options, const std::shared_ptr<const DiffusionModel>
   ConceptSearch cones(encoded_texts(model->folder, {fill(templates.front(), name)})[0],
                       optim(options.cones_rate, options.batch), &cones_task);
   const auto encoder = std::make_shared<const TextEncoder>(TextEncoder::load(model->folder));
-  const auto sentences = std::make_shared<const PlaceholderSentences>(encoder, templates, 1);
-  TextualInversion inversion(token_rows(*encoder, name, 1), optim(options.inversion_rate, options.batch), sentences,
-                             &inversion_task, seed);
+  TextualInversion inversion(token_rows(*encoder, name, 1), optim(options.inversion_rate, options.batch), encoder,
+                             templates, &inversion_task, seed);
 
   Runner runners[] = {{"cones", cones, [&] { return cones.embeddings(); }, probe, options.batch, cones_task.samples()},
-                      {"textual_inversion", inversion,
-                       [&] {
-                         const at::NoGradGuard no_gradients;
-                         return sentences->hidden(0, inversion.token())[0];
-                       },
-                       probe, options.batch, inversion_task.samples()}};
+                      {"textual_inversion", inversion, [&] { return inversion.rows(); }, probe, options.batch,
+                       inversion_task.samples()}};
   for (double until = kTurn; until < options.seconds + kTurn; until += kTurn) {
     for (Runner& runner : runners) runner.turn(std::min(until, options.seconds));
   }

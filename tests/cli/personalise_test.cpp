@@ -1,3 +1,5 @@
+#include <map>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -14,8 +16,9 @@ namespace {
 using testing::HasSubstr;
 
 /// Pixels and velocities, and latents and noise.
-const std::string kPixels = std::string(ATTUNE_SOURCE_DIR) + "/tests/diffusion/data/v2";
-const std::string kLatents = std::string(ATTUNE_SOURCE_DIR) + "/tests/diffusion/data/v1";
+const std::filesystem::path kSource = ATTUNE_SOURCE_DIR;
+const std::string kPixels = kSource / "tests/diffusion/data/v2";
+const std::string kLatents = kSource / "tests/diffusion/data/v1";
 
 class Personalise : public testing::Test {
  protected:
@@ -106,6 +109,25 @@ TEST_F(Personalise, ExportsWhatItFound) {
   const Finished wrong = write("rows", "a1111", "wrong.safetensors");
   EXPECT_EQ(wrong.status, 2);
   EXPECT_THAT(wrong.err, HasSubstr("'token'"));
+}
+
+TEST_F(Personalise, EveryRecipeIsARunOfItsMethodAndSaysWhatItHolds) {
+  const std::map<std::string, std::string> held = {{"cones", "asked once, let go before the search"},
+                                                   {"textual_inversion", "held and asked in every step"},
+                                                   {"dreambooth", "never loaded"}};
+  std::size_t found = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(kSource / "recipes/personalisation")) {
+    const std::string method = entry.path().stem().string();
+    const Finished done =
+        run({"train", "--task", "generation", "--recipe", entry.path().string(), "--model",
+             (kSource / "models/sketch").string(), "--data", path("toy"), "--out", path(method), "--dry-run"});
+    ASSERT_EQ(done.status, 0) << done.err;
+    EXPECT_THAT(done.out, HasSubstr("method: " + method + "\n"));
+    EXPECT_THAT(done.out, HasSubstr("text encoder: 2.1 million weights, 9 MB, " + held.at(method)));
+    EXPECT_FALSE(std::filesystem::exists(path(method)));
+    ++found;
+  }
+  EXPECT_EQ(found, held.size());
 }
 
 TEST_F(Personalise, RefusesWhatDoesNotGoTogether) {

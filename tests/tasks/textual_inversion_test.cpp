@@ -16,33 +16,32 @@ std::shared_ptr<const TextEncoder> small_encoder() {
   return loaded;
 }
 
-std::shared_ptr<const PlaceholderSentences> sentences(const std::vector<std::string>& templates,
-                                                      std::int64_t vectors = 1) {
-  return std::make_shared<const PlaceholderSentences>(small_encoder(), templates, vectors);
+/// A search that begins with the first `vectors` tokens of "cat".
+TextualInversion search(const std::vector<std::string>& templates, std::int64_t vectors) {
+  return {token_rows(*small_encoder(), "cat", vectors), given_settings(), small_encoder(), templates, nullptr, 1};
 }
 
 // Tolerances as in ConceptSearchParity.
 TEST(TextualInversionParity, FindsTheTokenThatTransformersAndDiffusersFind) {
   const TensorMap stored = given_noise();
   GivenNoise task(stored);
-  TextualInversion learner(stored.at("start"), given_settings(), sentences({"a photo of a {}"}), &task, 1);
+  TextualInversion learner(stored.at("start"), given_settings(), small_encoder(), {"a photo of a {}"}, &task, 1);
   const Tensor losses = ten_steps(learner);
   EXPECT_TRUE(at::allclose(losses, stored.at("inversion.losses"), 1e-5, 1e-6))
       << losses << stored.at("inversion.losses");
   EXPECT_TRUE(at::allclose(learner.token(), stored.at("token"), 1e-4, 1e-4));
 }
 
-TEST(PlaceholderSentences, SayWhatTheEncoderSaysOfTheWordItself) {
+TEST(TextualInversion, BeginsWithWhatTheEncoderSaysOfTheWordItself) {
   const std::int64_t pieces = std::ssize(small_encoder()->tokenizer().encode("cat"));
-  const Tensor word = token_rows(*small_encoder(), "cat", pieces);
   const Tensor whole = small_encoder()->encode(std::vector<std::string>{"a photo of a cat"});
-  EXPECT_TRUE(at::allclose(sentences({"a photo of a {}"}, pieces)->hidden(0, word), whole, 1e-6, 1e-6));
+  EXPECT_TRUE(at::allclose(search({"a photo of a {}", "{}"}, pieces).rows(), whole[0], 1e-6, 1e-6));
 }
 
-TEST(PlaceholderSentences, RefuseATemplateWithoutAPlaceAndOneThatIsTooLong) {
-  EXPECT_THAT(error_of([] { sentences({"a photo of a cat"}); }), HasSubstr("expected {}"));
-  EXPECT_THAT(error_of([] { sentences({"a photo of a {}"}, 40); }), HasSubstr("tokens"));
-  EXPECT_THAT(error_of([] { sentences({}); }), HasSubstr("at least one"));
+TEST(TextualInversion, RefusesATemplateWithoutAPlaceAndOneThatIsTooLong) {
+  EXPECT_THAT(error_of([] { search({"{}", "a photo of a cat"}, 1); }), HasSubstr("place {}"));
+  EXPECT_THAT(error_of([] { search({"a photo of a {}"}, 40); }), HasSubstr("tokens"));
+  EXPECT_THAT(error_of([] { search({}, 1); }), HasSubstr("at least one"));
 }
 
 TEST(TokenRows, RepeatAWordThatIsTooShort) {
@@ -55,7 +54,8 @@ TEST(TextualInversion, DrawsASentenceForEachSampleByTheStepAlone) {
   const TensorMap stored = given_noise();
   GivenNoise task(stored);
   const auto run = [&](std::uint64_t seed) {
-    TextualInversion learner(stored.at("start"), given_settings(), sentences({"a photo of a {}", "{}"}), &task, seed);
+    TextualInversion learner(stored.at("start"), given_settings(), small_encoder(), {"a photo of a {}", "{}"}, &task,
+                             seed);
     return ten_steps(learner);
   };
   EXPECT_TRUE(run(1).equal(run(1)));
