@@ -20,7 +20,6 @@
 #include "attune/evaluation/segmentation_run.h"
 #include "attune/images/decode.h"
 #include "attune/images/encode.h"
-#include "attune/training/run_files.h"
 #include "attune/training/run_settings.h"
 
 namespace attune {
@@ -244,16 +243,7 @@ void run_detect(const DetectOptions& options) {
 
 void train_detection(const DetectionTraining& options) {
   prepare(options.common);
-  DetectionSearch search;
-  search.folder = options.out;
-  search.model = options.model;
-  search.config = searched_config(options, detection_schema());
-  search.seed = options.common.seed;
-  search.resume = options.resume;
-  search.options = load_options(options.common);
-  search.version = version();
-  refuse_a_used_folder(search.folder, options.resume);
-  open_training(options, /*masks=*/false, search.config, search.data, search.training);
+  DetectionSearch search = open_search(options, detection_schema(), /*masks=*/false);
   if (options.dry_run) return;
   const auto progress = make_progress(options.common, "searching");
   search.progress = progress.get();

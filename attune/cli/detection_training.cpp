@@ -11,6 +11,7 @@
 #include "attune/methods/registry.h"
 #include "attune/tasks/detection.h"
 #include "attune/tensors/device.h"
+#include "attune/training/run_files.h"
 
 namespace attune {
 namespace {
@@ -25,13 +26,7 @@ std::map<std::int64_t, std::vector<Detection>> by_picture(const std::vector<Dete
   return result;
 }
 
-}  // namespace
-
-LoadOptions load_options(const Common& common) {
-  const at::Device device = choose_device(common.device);
-  return {true, true, device, choose_precision(common.precision, device), cache_folder() / "models"};
-}
-
+/// The configuration of a run: that of its sources, then the options that have a name of their own.
 Config searched_config(const DetectionTraining& options, const Schema& schema) {
   Config config(schema);
   if (!options.recipe.empty()) config.merge_yaml_file(options.recipe);
@@ -43,6 +38,7 @@ Config searched_config(const DetectionTraining& options, const Schema& schema) {
   return config;
 }
 
+/// The data set, divided, and the training pictures that the configuration asks for; says what they are.
 void open_training(const DetectionTraining& options, bool masks, const Config& config, BoxDataset& data,
                    std::vector<BoxPicture>& training) {
   data = divide_boxes(open_boxes(options.data, masks), options.common.seed);
@@ -52,6 +48,27 @@ void open_training(const DetectionTraining& options, bool masks, const Config& c
   say(options.common, fmt::format("{} on {} ({}): {} categories, {} training, {} test pictures", config.text("method"),
                                   data.name, data.layout, data.categories.size(), training.size(), data.test.size()));
   say(options.common, fmt::format("configuration:\n{}", config.to_yaml()));
+}
+
+}  // namespace
+
+LoadOptions load_options(const Common& common) {
+  const at::Device device = choose_device(common.device);
+  return {true, true, device, choose_precision(common.precision, device), cache_folder() / "models"};
+}
+
+DetectionSearch open_search(const DetectionTraining& options, const Schema& schema, bool masks) {
+  DetectionSearch search;
+  search.folder = options.out;
+  search.model = options.model;
+  search.config = searched_config(options, schema);
+  search.seed = options.common.seed;
+  search.resume = options.resume;
+  search.options = load_options(options.common);
+  search.version = version();
+  refuse_a_used_folder(search.folder, options.resume);
+  open_training(options, masks, search.config, search.data, search.training);
+  return search;
 }
 
 Json search_results(const DetectionTraining& options, const std::string& task, const BoxDataset& data,

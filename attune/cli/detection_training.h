@@ -7,6 +7,7 @@
 #include "attune/base/config.h"
 #include "attune/cli/detect.h"
 #include "attune/evaluation/detection_report.h"
+#include "attune/evaluation/detection_run.h"
 
 namespace attune {
 
@@ -15,12 +16,9 @@ namespace attune {
 /// What of a model is loaded, and where, as a verb's options say.
 LoadOptions load_options(const Common& common);
 
-/// The configuration of a run: that of its sources, then the options that have a name of their own.
-Config searched_config(const DetectionTraining& options, const Schema& schema);
-
-/// The data set, divided, and the training pictures that the configuration asks for; says what they are.
-void open_training(const DetectionTraining& options, bool masks, const Config& config, BoxDataset& data,
-                   std::vector<BoxPicture>& training);
+/// A search as the options say, with its data set divided and the training pictures drawn; says what they are. Throws
+/// UsageError for a folder that is in use and for keys and values that do not fit.
+DetectionSearch open_search(const DetectionTraining& options, const Schema& schema, bool masks);
 
 /// What the results of a run begin with; `hash` is that of the model's weights.
 Json search_results(const DetectionTraining& options, const std::string& task, const BoxDataset& data,

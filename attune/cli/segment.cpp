@@ -6,7 +6,6 @@
 #include "attune/cli/detection_training.h"
 #include "attune/evaluation/evaluate.h"
 #include "attune/evaluation/segmentation_run.h"
-#include "attune/training/run_files.h"
 
 namespace attune {
 namespace {
@@ -63,16 +62,7 @@ void measure_search(const DetectionTraining& options, const DetectionSearch& sea
 
 void train_segmentation(const DetectionTraining& options) {
   prepare(options.common);
-  DetectionSearch search;
-  search.folder = options.out;
-  search.model = options.model;
-  search.config = searched_config(options, segmentation_schema());
-  search.seed = options.common.seed;
-  search.resume = options.resume;
-  search.options = load_options(options.common);
-  search.version = version();
-  refuse_a_used_folder(search.folder, options.resume);
-  open_training(options, /*masks=*/true, search.config, search.data, search.training);
+  DetectionSearch search = open_search(options, segmentation_schema(), /*masks=*/true);
   if (options.dry_run) return;
   const auto progress = make_progress(options.common, "searching");
   search.progress = progress.get();

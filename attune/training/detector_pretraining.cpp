@@ -9,23 +9,19 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/clip/folder.h"
-#include "attune/data/composites.h"
-#include "attune/data/parallel.h"
 #include "attune/tasks/detection.h"
 #include "attune/tensors/parallel.h"
-#include "attune/text/templates.h"
 #include "attune/training/detector_model.h"
 #include "attune/training/estimate.h"
 #include "attune/training/pretrain_recipe.h"
 #include "attune/training/pretrain_run.h"
 #include "attune/training/run_log.h"
-#include "attune/training/run_settings.h"
+#include "attune/training/scene_pretraining.h"
 
 namespace attune {
 namespace {
 
 constexpr std::int64_t kReportEvery = 20;  // steps
-constexpr int kDrawingSide = 128;          // of a rendering, pixels
 
 PretrainStage detector_stage(const Config& recipe) {
   PretrainStage stage;
@@ -44,30 +40,6 @@ double learning_rate(const Config& recipe, const PretrainStage& stage, std::int6
   const double up = share(step + 1, recipe.integer("warmup", 0, 1'000'000));
   const double down = share(stage.steps() - step, recipe.integer("decay", 0, 1'000'000'000) / stage.batch);
   return recipe.number("learning_rate") * std::min({1.0, up, down});
-}
-
-CompositeSettings scene_settings(const Config& recipe) {
-  CompositeSettings settings;
-  settings.size = static_cast<int>(recipe.integer("size", 16, 4096));
-  settings.least = static_cast<int>(recipe.integer("scenes.least", 1, 1000));
-  settings.most = static_cast<int>(recipe.integer("scenes.most", 1, 1000));
-  settings.smallest = recipe.number("scenes.smallest");
-  settings.largest = recipe.number("scenes.largest");
-  settings.overlap = recipe.number("scenes.overlap");
-  return settings;
-}
-
-std::vector<std::string> sentences_of(const Config& recipe, const std::vector<std::string>& names) {
-  const std::vector<std::string> templates = split_list(recipe.text("sentences"));
-  std::vector<std::string> sentences;
-  for (const std::string& one : templates) {
-    if (one.find("{}") == std::string::npos) {
-      throw UsageError(fmt::format("sentences: expected {{}} in the place of each name, found \"{}\"", one));
-    }
-    for (const std::string& name : names) sentences.push_back(fill(one, name));
-  }
-  if (sentences.empty()) throw UsageError("sentences: expected at least one, found none");
-  return sentences;
 }
 
 /// Numbers for the categories of one step: those of its scenes, then others drawn at random, up to `count`.
@@ -122,16 +94,17 @@ class Pretraining {
         progress_(progress),
         seed_(static_cast<std::uint64_t>(recipe_.integer("seed"))),
         stage_(detector_stage(recipe_)),
-        scenes_(scene_settings(recipe_)),
+        scenes_(scene_settings(recipe_, "size")),
         matching_(recipe_),
         categories_(recipe_.integer("categories", 1, 100'000)),
         run_(settings.out),
         model_(recipe_.text("base"), scenes_.size, recipe_.text("name"), seed_),
         list_(read_file(recipe_.text("drawings"))) {
     position_ = run_.begin(recipe_, settings.resume, saved_);
-    check_list(!saved_.empty());
-    drawings_ = render_drawings(recipe_.text("drawings"), settings.icons, {}, kDrawingSide, threads(), progress);
-    queries_ = model_.queries(sentences_of(recipe_, drawings_.categories))
+    keep_drawing_list(run_, recipe_, list_, !saved_.empty());
+    drawings_ = render_drawings(recipe_.text("drawings"), settings.icons, {}, kDrawingSide,
+                                static_cast<int>(parallel_width()), progress);
+    queries_ = model_.queries(scene_sentences(recipe_, drawings_.categories))
                    .view({-1, std::ssize(drawings_.categories), model_.config().joint_width});
     if (!saved_.empty()) model_.load_state(saved_);
     optimiser_ = make_pretrain_optimiser(model_.parameters(), recipe_, saved_);
@@ -164,27 +137,6 @@ class Pretraining {
   }
 
  private:
-  static int threads() { return static_cast<int>(parallel_width()); }
-
-  /// A run goes on only with the drawings that it began with; what was trained on is kept beside the model.
-  void check_list(bool resumed) const {
-    const std::filesystem::path path = run_.folder() / "drawings.json";
-    if (!resumed) return write_file(path, list_);
-    if (read_file(path) != list_) {
-      throw UsageError(fmt::format("{}: a run goes on only with its own drawings, found others in {}", path.string(),
-                                   recipe_.text("drawings")));
-    }
-  }
-
-  std::vector<Composite> compose_batch() const {
-    std::vector<Composite> batch(static_cast<std::size_t>(stage_.batch));
-    parallel_for(stage_.batch, threads(), [&](std::int64_t i) {
-      const auto index = static_cast<std::uint64_t>(position_.step * stage_.batch + i);
-      batch[static_cast<std::size_t>(i)] = compose(drawings_, scenes_, seed_, index);
-    });
-    return batch;
-  }
-
   Tensor pixels_of(const std::vector<Composite>& batch) const {
     const std::int64_t side = scenes_.size;
     Tensor pixels = at::empty({std::ssize(batch), 3, side, side});
@@ -195,7 +147,8 @@ class Pretraining {
   }
 
   Objective step() {
-    const std::vector<Composite> batch = compose_batch();
+    const std::vector<Composite> batch = compose_scenes(
+        drawings_, scenes_, seed_, static_cast<std::uint64_t>(position_.step * stage_.batch), stage_.batch);
     KeyedRandom random(seed_, "detector.categories", static_cast<std::uint64_t>(position_.step));
     const auto names = std::ssize(drawings_.categories);
     const std::vector<std::int64_t> chosen = step_categories(batch, names, categories_, random);
@@ -273,13 +226,7 @@ class Pretraining {
     run_.save_checkpoint(position_, model_.state(), optimiser_.get());
     run_.replace_model([&](const std::filesystem::path& folder) {
       model_.save_folder(folder);
-      write_file(folder / "drawings.json", list_);
-      write_json(folder / "metrics.json", {{"steps", position_.step},
-                                           {"samples", position_.samples},
-                                           {"drawings", drawings_.drawings.size()},
-                                           {"categories", drawings_.categories.size()},
-                                           {"drawings_sha256", sha256(list_)},
-                                           {"last", line_}});
+      write_scene_card(folder, list_, drawings_, position_, line_);
     });
     saved_at_ = clock_.seconds();
   }

@@ -8,17 +8,15 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
-#include "attune/data/composites.h"
-#include "attune/data/parallel.h"
 #include "attune/images/encode.h"
 #include "attune/tasks/segmentation.h"
 #include "attune/tensors/parallel.h"
-#include "attune/text/templates.h"
 #include "attune/training/estimate.h"
 #include "attune/training/pretrain_recipe.h"
 #include "attune/training/pretrain_run.h"
 #include "attune/training/run_log.h"
 #include "attune/training/run_settings.h"
+#include "attune/training/scene_pretraining.h"
 #include "attune/training/segmenter_model.h"
 #include "attune/training/segmenter_views.h"
 
@@ -27,7 +25,6 @@ namespace {
 
 constexpr std::int64_t kReportEvery = 20;  // steps
 constexpr std::int64_t kShown = 16;        // views of the sheet
-constexpr int kDrawingSide = 128;          // of a rendering, pixels
 
 PretrainStage segmenter_stage(const Config& recipe) {
   PretrainStage stage;
@@ -38,17 +35,6 @@ PretrainStage segmenter_stage(const Config& recipe) {
   stage.last_rate = recipe.number("optimiser.last_rate");
   stage.warmup = recipe.integer("warmup", 0, 1'000'000);
   return stage;
-}
-
-CompositeSettings scene_settings(const Config& recipe) {
-  CompositeSettings settings;
-  settings.size = static_cast<int>(recipe.integer("scenes.size", 16, 4096));
-  settings.least = static_cast<int>(recipe.integer("scenes.least", 1, 1000));
-  settings.most = static_cast<int>(recipe.integer("scenes.most", 1, 1000));
-  settings.smallest = recipe.number("scenes.smallest");
-  settings.largest = recipe.number("scenes.largest");
-  settings.overlap = recipe.number("scenes.overlap");
-  return settings;
 }
 
 SegmenterShape shape_of(const Config& recipe) {
@@ -66,19 +52,6 @@ SegmenterShape shape_of(const Config& recipe) {
   shape.heads = recipe.integer("decoder.heads", 1, 1024);
   shape.complex_head = recipe.flag("decoder.complex");
   return shape;
-}
-
-/// Every name in every sentence, sentence by sentence.
-std::vector<std::string> sentences_of(const Config& recipe, const std::vector<std::string>& names) {
-  std::vector<std::string> sentences;
-  for (const std::string& one : split_list(recipe.text("sentences"))) {
-    if (one.find("{}") == std::string::npos) {
-      throw UsageError(fmt::format("sentences: expected {{}} in the place of each name, found \"{}\"", one));
-    }
-    for (const std::string& name : names) sentences.push_back(fill(one, name));
-  }
-  if (sentences.empty()) throw UsageError("sentences: expected at least one, found none");
-  return sentences;
 }
 
 /// Views, wanted masks and found ones in three columns, two views a row.
@@ -110,7 +83,7 @@ class Pretraining {
         progress_(progress),
         seed_(static_cast<std::uint64_t>(recipe_.integer("seed"))),
         stage_(segmenter_stage(recipe_)),
-        scenes_(scene_settings(recipe_)),
+        scenes_(scene_settings(recipe_, "scenes.size")),
         cuts_(recipe_),
         run_(settings.out),
         model_(recipe_.text("base"), shape_of(recipe_), seed_),
@@ -121,9 +94,10 @@ class Pretraining {
     }
     TensorMap saved;
     position_ = run_.begin(recipe_, settings.resume, saved);
-    check_list(!saved.empty());
-    drawings_ = render_drawings(recipe_.text("drawings"), settings.icons, {}, kDrawingSide, threads(), progress);
-    conditions_ = model_.conditions(sentences_of(recipe_, drawings_.categories))
+    keep_drawing_list(run_, recipe_, list_, !saved.empty());
+    drawings_ = render_drawings(recipe_.text("drawings"), settings.icons, {}, kDrawingSide,
+                                static_cast<int>(parallel_width()), progress);
+    conditions_ = model_.conditions(scene_sentences(recipe_, drawings_.categories))
                       .view({-1, std::ssize(drawings_.categories), model_.config().clip.joint_width});
     if (!saved.empty()) model_.load_state(saved);
     optimiser_ = make_pretrain_optimiser(model_.parameters(), recipe_, saved);
@@ -155,26 +129,11 @@ class Pretraining {
   }
 
  private:
-  static int threads() { return static_cast<int>(parallel_width()); }
-
-  /// A run goes on only with the drawings that it began with; what was trained on is kept beside the model.
-  void check_list(bool resumed) const {
-    const std::filesystem::path path = run_.folder() / "drawings.json";
-    if (!resumed) return write_file(path, list_);
-    if (read_file(path) != list_) {
-      throw UsageError(fmt::format("{}: a run goes on only with its own drawings, found others in {}", path.string(),
-                                   recipe_.text("drawings")));
-    }
-  }
-
   SegmenterViews draw_views() const {
     const std::int64_t count = stage_.batch / cuts_.views;
     const auto first = static_cast<std::uint64_t>(position_.step * count);
-    std::vector<Composite> batch(static_cast<std::size_t>(count));
-    parallel_for(count, threads(), [&](std::int64_t i) {
-      batch[static_cast<std::size_t>(i)] = compose(drawings_, scenes_, seed_, first + static_cast<std::uint64_t>(i));
-    });
-    return segmenter_views(batch, std::ssize(drawings_.categories), cuts_, model_.config().preprocess, seed_, first);
+    return segmenter_views(compose_scenes(drawings_, scenes_, seed_, first, count), std::ssize(drawings_.categories),
+                           cuts_, model_.config().preprocess, seed_, first);
   }
 
   Tensor conditions_of(const SegmenterViews& views) const {
@@ -234,13 +193,7 @@ class Pretraining {
     run_.save_checkpoint(position_, model_.state(), optimiser_.get());
     run_.replace_model([&](const std::filesystem::path& folder) {
       model_.save_folder(folder);
-      write_file(folder / "drawings.json", list_);
-      write_json(folder / "metrics.json", {{"steps", position_.step},
-                                           {"samples", position_.samples},
-                                           {"drawings", drawings_.drawings.size()},
-                                           {"categories", drawings_.categories.size()},
-                                           {"drawings_sha256", sha256(list_)},
-                                           {"last", line_}});
+      write_scene_card(folder, list_, drawings_, position_, line_);
     });
     if (logits_.defined()) {
       write_file(run_.folder() / "masks.png", encode_png(mask_sheet(views_, logits_, model_.config().preprocess)));
