@@ -160,6 +160,7 @@ class Pretraining {
       queries.push_back(queries_[static_cast<std::int64_t>(sentence)][category]);
     }
     std::vector<Objects> objects;
+    objects.reserve(batch.size());
     for (const Composite& scene : batch) objects.push_back(scene_objects(scene, places));
     optimiser_->zero_gradients();
     const Sight sight = model_.see(pixels_of(batch));
