@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <optional>
+#include <memory>
 #include <utility>
 
 #include <fmt/format.h>
@@ -102,7 +102,7 @@ LoadedConcepts wanted_concepts(const DetectOptions& options, const BoxDataset& d
 
 /// What gives detections their masks: a segmenter, and a condition for each concept.
 struct Masks {
-  std::optional<ClipSeg> segmenter;
+  std::shared_ptr<const ClipSeg> segmenter;
   Tensor conditions;
 };
 
@@ -112,15 +112,16 @@ Masks wanted_masks(const DetectOptions& options, const Concepts& concepts) {
     if (!options.segment_adapter.empty()) throw UsageError("--segment-adapter: expected --segment with it, found none");
     return masks;
   }
-  LoadOptions image_only = load_options(options.common);
-  image_only.text = false;
-  masks.segmenter = ClipSeg::load(options.segment, image_only);
+  const LoadOptions load = load_options(options.common);
   if (options.segment_adapter.empty()) {
-    masks.conditions =
-        conditions_by_name(options.segment, load_options(options.common), concepts.names, options.sentence).queries;
+    LoadOptions image_only = load;
+    image_only.text = false;
+    masks.segmenter = std::make_shared<const ClipSeg>(ClipSeg::load(options.segment, image_only));
+    masks.conditions = conditions_by_name(options.segment, load, concepts.names, options.sentence).queries;
     return masks;
   }
-  const Concepts learned = load_conditions(options.segment_adapter, *masks.segmenter);
+  const auto [segmenter, learned] = load_conditions(options.segment_adapter, options.segment, load);
+  masks.segmenter = segmenter;
   std::vector<Tensor> rows;
   for (const std::string& name : concepts.names) {
     const auto found = std::find(learned.names.begin(), learned.names.end(), name);

@@ -1,11 +1,11 @@
 #include "attune/evaluation/concept_run.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/optim/settings.h"
-#include "attune/tasks/concept_search.h"
 #include "attune/text/templates.h"
 #include "attune/training/search_run.h"
 #include "attune/training/stopped.h"
@@ -25,6 +25,26 @@ Json recorded_config(const Config& config, const std::string& task) {
   Json recorded = config.to_json();
   recorded["task"] = task;
   return recorded;
+}
+
+/// Runs the stages of a learner over so many samples in the run's folder; writes the adapter.
+void learn(const DetectionSearch& search, const SearchedModel& model, Learner& learner, std::int64_t samples) {
+  TrainRun run;
+  run.folder = search.folder;
+  run.resume = search.resume;
+  run.seed = search.seed;
+  run.fingerprint = fingerprint_of(search, model);
+  run.progress = search.progress;
+  write_file(search.folder / "config.yaml", search.config.to_yaml());
+  const Stages stages = learner.stages({samples, search.seed});
+  if (run_search(learner, stages, samples, run) == TrainOutcome::kStopped) {
+    throw Stopped{fmt::format("continue with the same command and --resume (folder {})", search.folder.string())};
+  }
+  const ClassNames names{search.data.category_names(), search.config.text("sentence")};
+  save_adapter(search.folder / "adapter",
+               {search.config.text("method"), recorded_config(search.config, model.task), model.name, model.weight_hash,
+                names, search.data.name, hash_of_boxes(search.training), search.seed, nullptr, search.version},
+               learner);
 }
 
 }  // namespace
@@ -69,29 +89,24 @@ Tensor concept_start(const DetectionSearch& search, std::int64_t width, double r
   return by_name({name}).repeat({count, 1});
 }
 
-void learn_on_task(const DetectionSearch& search, const SearchedModel& model, Learner& learner, std::int64_t samples) {
-  TrainRun run;
-  run.folder = search.folder;
-  run.resume = search.resume;
-  run.seed = search.seed;
-  run.fingerprint = fingerprint_of(search, model);
-  run.progress = search.progress;
-  write_file(search.folder / "config.yaml", search.config.to_yaml());
-  const Stages stages = learner.stages({samples, search.seed});
-  if (run_search(learner, stages, samples, run) == TrainOutcome::kStopped) {
-    throw Stopped{fmt::format("continue with the same command and --resume (folder {})", search.folder.string())};
+std::optional<TuningSettings> second_stage(const DetectionSearch& search) {
+  auto second = TuningSettings::read(search.config);
+  if (second && search.options.device != at::kCPU) {
+    throw UsageError("second.epochs: expected --device cpu for the second stage, found another one");
   }
-  const ClassNames names{search.data.category_names(), search.config.text("sentence")};
-  save_adapter(search.folder / "adapter",
-               {search.config.text("method"), recorded_config(search.config, model.task), model.name, model.weight_hash,
-                names, search.data.name, hash_of_boxes(search.training), search.seed, nullptr, search.version},
-               learner);
+  return second;
 }
 
-Concepts search_on_task(const DetectionSearch& search, const SearchedModel& model, Task& task, const Tensor& start) {
-  ConceptSearch concepts(start, OptimSettings(search.config), &task);
-  learn_on_task(search, model, concepts, task.samples());
-  return {search.data.category_names(), concepts.embeddings().clone()};
+Tensor search_and_tune(const DetectionSearch& search, const SearchedModel& model, ConceptSearch& concepts,
+                       std::int64_t samples, const std::optional<TuningSettings>& second,
+                       const std::function<TunedModel(const TuningSettings&)>& tuned) {
+  if (!second) {
+    learn(search, model, concepts, samples);
+    return concepts.embeddings().clone();
+  }
+  ConceptTuning both(concepts, tuned(*second), *second);
+  learn(search, model, both, samples);
+  return both.searched().clone();
 }
 
 AdapterInfo read_concept_info(const fs::path& adapter, const SearchedModel& model) {
@@ -108,11 +123,20 @@ AdapterInfo read_concept_info(const fs::path& adapter, const SearchedModel& mode
   return info;
 }
 
-Concepts read_concepts(const fs::path& adapter, const SearchedModel& model) {
-  const AdapterInfo info = read_concept_info(adapter, model);
-  Concepts concepts{info.classes.names, at::zeros({std::ssize(info.classes.names), model.width})};
-  copy_state(read_adapter_tensors(adapter), {{"embeddings", concepts.queries}}, "adapter " + adapter.string());
-  return concepts;
+Concepts concepts_of(const fs::path& adapter, const AdapterInfo& info, const TensorMap& tensors, std::int64_t width,
+                     bool several) {
+  const auto found = tensors.find("embeddings");
+  const std::string where = "adapter " + adapter.string();
+  if (found == tensors.end()) throw Error(where + ": expected a tensor \"embeddings\", found none");
+  const Tensor& rows = found->second;
+  const auto count = std::ssize(info.classes.names);
+  const bool fits = rows.dim() >= 2 && rows.dim() <= (several ? 3 : 2) && rows.size(0) == count &&
+                    rows.size(-1) == width && rows.numel() > 0 && rows.is_floating_point();
+  if (!fits) {
+    throw Error(fmt::format("{}: expected \"embeddings\" of {} concepts and width {}, found [{}]", where, count, width,
+                            fmt::join(rows.sizes(), ", ")));
+  }
+  return {info.classes.names, rows.to(at::kFloat)};
 }
 
 }  // namespace attune

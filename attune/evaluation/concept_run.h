@@ -2,13 +2,15 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "attune/base/config.h"
 #include "attune/evaluation/detection_run.h"
 #include "attune/methods/adapter.h"
-#include "attune/tasks/task.h"
+#include "attune/tasks/concept_search.h"
+#include "attune/tasks/fine_tuning.h"
 
 namespace attune {
 
@@ -32,16 +34,21 @@ std::vector<std::string> sentences_of_names(const std::string& sentence, const s
 /// directions of that length.
 Tensor concept_start(const DetectionSearch& search, std::int64_t width, double random_length, const ByName& by_name);
 
-/// Runs the stages of a learner over so many samples in the run's folder, or goes on where the run stopped; writes the
-/// adapter. Throws Stopped on a request to stop.
-void learn_on_task(const DetectionSearch& search, const SearchedModel& model, Learner& learner, std::int64_t samples);
-/// Searches on the task from `start` in the run's folder, or goes on where the run stopped; writes the adapter. Throws
-/// Stopped on a request to stop.
-Concepts search_on_task(const DetectionSearch& search, const SearchedModel& model, Task& task, const Tensor& start);
+/// The second stage, where the configuration asks for one. Throws UsageError for settings that do not fit, and unless
+/// the search is on the CPU.
+std::optional<TuningSettings> second_stage(const DetectionSearch& search);
+
+/// Searches over so many samples in the run's folder, then tunes the model where there is one, or goes on where the run
+/// stopped; writes the adapter and returns what the search found. Throws Stopped on a request to stop.
+Tensor search_and_tune(const DetectionSearch& search, const SearchedModel& model, ConceptSearch& concepts,
+                       std::int64_t samples, const std::optional<TuningSettings>& second,
+                       const std::function<TunedModel(const TuningSettings&)>& tuned);
 
 /// What an adapter says of itself. Throws Error where it was made for another model (naming both hashes) or task.
 AdapterInfo read_concept_info(const std::filesystem::path& adapter, const SearchedModel& model);
-/// What a search left on disk. Throws Error where it was made for another model (naming both hashes) or task.
-Concepts read_concepts(const std::filesystem::path& adapter, const SearchedModel& model);
+/// The embeddings among an adapter's tensors: [concepts, width], or [concepts, n, width] where `several` may stand for
+/// a concept. Throws Error that names the adapter where they are missing or do not fit.
+Concepts concepts_of(const std::filesystem::path& adapter, const AdapterInfo& info, const TensorMap& tensors,
+                     std::int64_t width, bool several);
 
 }  // namespace attune

@@ -3,12 +3,10 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "attune/base/error.h"
 #include "attune/evaluation/concept_run.h"
 #include "attune/evaluation/memory.h"
-#include "attune/tasks/concept_search.h"
 #include "attune/tasks/detector_tuning.h"
 #include "attune/training/stopped.h"
 
@@ -26,20 +24,6 @@ Tensor start_of(const DetectionSearch& search, const OwlVit& detector) {
   if (n == 1) return one;
   if (search.config.text("cones.start") != "random") return several_concepts(one, n, search.seed);
   return random_concepts(one.size(0) * n, one.size(1), search.seed).view({one.size(0), n, one.size(1)});
-}
-
-/// The embeddings among an adapter's tensors, checked.
-Tensor embeddings_of(const TensorMap& tensors, std::int64_t concepts, std::int64_t width, const std::string& where) {
-  const auto found = tensors.find("embeddings");
-  if (found == tensors.end()) throw Error(where + ": expected a tensor \"embeddings\", found none");
-  const Tensor& rows = found->second;
-  const bool fits = rows.dim() >= 2 && rows.dim() <= 3 && rows.size(0) == concepts && rows.size(-1) == width &&
-                    rows.numel() > 0 && rows.is_floating_point();
-  if (!fits) {
-    throw Error(fmt::format("{}: expected \"embeddings\" of {} concepts and width {}, found [{}]", where, concepts,
-                            width, fmt::join(rows.sizes(), ", ")));
-  }
-  return rows.to(at::kFloat);
 }
 
 SearchedModel searched_model(const OwlVit& detector) {
@@ -62,10 +46,8 @@ LoadedConcepts load_concepts(const fs::path& adapter, const fs::path& model, con
   const AdapterInfo info = read_concept_info(adapter, searched_model(OwlVit::load(model, neither)));
   const TensorMap tensors = read_adapter_tensors(adapter);
   auto detector = std::make_shared<const OwlVit>(OwlVit::load(model, image_only, tensors));
-  const std::string where = adapter.string();
-  const auto count = static_cast<std::int64_t>(info.classes.names.size());
-  const Tensor queries = embeddings_of(tensors, count, detector->width(), "adapter " + where);
-  return {std::move(detector), {info.classes.names, queries}};
+  Concepts concepts = concepts_of(adapter, info, tensors, detector->width(), /*several=*/true);
+  return {std::move(detector), std::move(concepts)};
 }
 
 Schema detection_schema() {
@@ -87,24 +69,19 @@ FoundConcepts search_concepts(const DetectionSearch& search) {
   if (offset && search.config.text("cones.start") == "random") {
     throw UsageError("cones.start: expected text or concept for text_offset, which needs the text encoder's output");
   }
-  const auto second = TuningSettings::read(search.config);
+  const auto second = second_stage(search);
   if (search.training.empty()) throw Error(search.data.name + ": expected training pictures with boxes, found none");
-  if (second && search.options.device != at::kCPU) {
-    throw UsageError("second.epochs: expected --device cpu for the second stage, found another one");
-  }
   LoadOptions image_only = search.options;
   image_only.text = false;
   const auto detector = std::make_shared<const OwlVit>(OwlVit::load(search.model, image_only));
   DetectionTask task(detector, search.data.root, search.training, MatchSettings(search.config));
   ConceptSearch concepts(start_of(search, *detector), OptimSettings(search.config), &task,
                          offset ? ConceptSearch::Form::kOffset : ConceptSearch::Form::kEmbeddings);
-  std::optional<DetectorTuning> tuning;
-  if (second) tuning.emplace(concepts, *detector, task, *second, search.seed);
-  Learner& learner = tuning ? static_cast<Learner&>(*tuning) : concepts;
-  learn_on_task(search, searched_model(*detector), learner, task.samples());
-  const Tensor searched = tuning ? tuning->searched() : concepts.embeddings();
-  FoundConcepts found{detector, {search.data.category_names(), searched.clone()}, resident_mb(), std::nullopt};
-  if (tuning) found.tuned = load_concepts(search.folder / "adapter", search.model, search.options);
+  const Tensor searched =
+      search_and_tune(search, searched_model(*detector), concepts, task.samples(), second,
+                      [&](const TuningSettings& how) { return tuned_detector(*detector, task, how, search.seed); });
+  FoundConcepts found{detector, {search.data.category_names(), searched}, resident_mb(), std::nullopt};
+  if (second) found.tuned = load_concepts(search.folder / "adapter", search.model, search.options);
   return found;
 }
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/tasks/segmenter_tuning.h"
 #include "attune/training/stopped.h"
 
 namespace attune {
@@ -43,15 +44,22 @@ Concepts conditions_by_name(const fs::path& folder, const LoadOptions& options, 
   return {names, ClipSeg::load(folder, text_only).conditions(sentences).to(at::kCPU)};
 }
 
-Concepts load_conditions(const fs::path& adapter, const ClipSeg& segmenter) {
-  return read_concepts(adapter, searched(segmenter));
+LoadedConditions load_conditions(const fs::path& adapter, const fs::path& model, const LoadOptions& options) {
+  LoadOptions image_only = options, neither = options;
+  image_only.text = neither.text = neither.image = false;
+  const AdapterInfo info = read_concept_info(adapter, searched(ClipSeg::load(model, neither)));
+  const TensorMap tensors = read_adapter_tensors(adapter);
+  auto segmenter = std::make_shared<const ClipSeg>(ClipSeg::load(model, image_only, tensors));
+  Concepts concepts = concepts_of(adapter, info, tensors, segmenter->width(), /*several=*/false);
+  return {std::move(segmenter), std::move(concepts)};
 }
 
 Schema segmentation_schema() {
   Schema schema = concept_schema();
   schema.push_back({"cones.length", 10.0, "length of the embeddings of a random start: about that of text features"});
-  const Schema segment = SegmentSettings::schema();
-  schema.insert(schema.end(), segment.begin(), segment.end());
+  for (const Schema& part : {SegmentSettings::schema(), TuningSettings::schema()}) {
+    schema.insert(schema.end(), part.begin(), part.end());
+  }
   return schema;
 }
 
@@ -59,6 +67,7 @@ FoundConditions search_conditions(const DetectionSearch& search) {
   if (search.config.text("method") != "cones") {
     throw UsageError(fmt::format("method: expected cones for segmentation, found {}", search.config.text("method")));
   }
+  const auto second = second_stage(search);
   if (search.training.empty()) throw Error(search.data.name + ": expected training pictures with masks, found none");
   LoadOptions image_only = search.options;
   image_only.text = false;
@@ -68,8 +77,13 @@ FoundConditions search_conditions(const DetectionSearch& search) {
   const Tensor start = concept_start(search, segmenter->width(), length, [&](const std::vector<std::string>& names) {
     return conditions_by_name(search.model, search.options, names, search.config.text("sentence")).queries;
   });
-  Concepts learned = search_on_task(search, searched(*segmenter), task, start);
-  return {segmenter, std::move(learned)};
+  ConceptSearch concepts(start, OptimSettings(search.config), &task);
+  const Tensor found =
+      search_and_tune(search, searched(*segmenter), concepts, task.samples(), second,
+                      [&](const TuningSettings& how) { return tuned_segmenter(*segmenter, task, how, search.seed); });
+  FoundConditions both{segmenter, {search.data.category_names(), found}, std::nullopt};
+  if (second) both.tuned = load_conditions(search.folder / "adapter", search.model, search.options);
+  return both;
 }
 
 std::vector<std::vector<Detection>> segment_true_boxes(const ClipSeg& segmenter, const fs::path& root,

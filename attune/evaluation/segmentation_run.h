@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,9 +15,15 @@ namespace attune {
 Concepts conditions_by_name(const std::filesystem::path& folder, const LoadOptions& options,
                             const std::vector<std::string>& names, const std::string& sentence);
 
-/// What a search left on disk. Throws Error where it was made for another segmenter (naming both hashes) or another
-/// task.
-Concepts load_conditions(const std::filesystem::path& adapter, const ClipSeg& segmenter);
+/// What a search left on disk: the conditions, and the segmenter without its text tower, changed where a second stage
+/// did.
+struct LoadedConditions {
+  std::shared_ptr<const ClipSeg> segmenter;
+  Concepts concepts;
+};
+/// Throws Error where it was made for another segmenter than that of `model` (naming both hashes) or another task.
+LoadedConditions load_conditions(const std::filesystem::path& adapter, const std::filesystem::path& model,
+                                 const LoadOptions& options);
 
 /// The configuration of a search on a segmenter.
 Schema segmentation_schema();
@@ -24,7 +31,8 @@ Schema segmentation_schema();
 /// What a search on a segmenter ended with.
 struct FoundConditions {
   std::shared_ptr<const ClipSeg> segmenter;  // without its text tower
-  Concepts learned;
+  Concepts learned;                          // in the search
+  std::optional<LoadedConditions> tuned;     // after the second stage, where there is one
 };
 
 /// Searches for embeddings of the categories of a data set with masks, in a folder of its own, as the run's

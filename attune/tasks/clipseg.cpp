@@ -10,6 +10,8 @@
 #include "attune/base/json.h"
 #include "attune/clip/folder.h"
 #include "attune/domains/domain_folder.h"
+#include "attune/methods/learner.h"
+#include "attune/tasks/tower_lora.h"
 
 namespace attune {
 namespace {
@@ -172,7 +174,7 @@ void write_clipseg_folder(const fs::path& folder, const ClipSegConfig& config, c
 
 template <class L>
 std::vector<Tensor> extracted(const VisionConfig& config, const VitWeights<L>& weights, const Tensor& pixels,
-                              const std::vector<std::int64_t>& extract) {
+                              const std::vector<std::int64_t>& extract, const Tuning& tuning) {
   if (!pixels.defined() || pixels.dim() != 4 || pixels.size(1) != 3 || pixels.size(2) != pixels.size(3) ||
       pixels.size(2) < config.patch) {
     throw Error(fmt::format("segmenter: expected pixels [B, 3, size, size] of at least {}", config.patch));
@@ -184,18 +186,35 @@ std::vector<Tensor> extracted(const VisionConfig& config, const VitWeights<L>& w
   rows = weights.before(rows);
   std::vector<Tensor> kept;
   for (std::int64_t i = 0; i <= extract.back(); ++i) {
-    rows = full_block(blocks[static_cast<std::size_t>(i)], heads, activation, rows, rows.size(1));
+    rows = full_block(blocks[static_cast<std::size_t>(i)], heads, activation, rows, rows.size(1),
+                      tuning_of(tuning, static_cast<std::size_t>(i)));
     if (std::find(extract.begin(), extract.end(), i) != extract.end()) kept.insert(kept.begin(), rows);
   }
   return kept;
 }
 
 template std::vector<Tensor> extracted(const VisionConfig&, const VitWeights<Linear>&, const Tensor&,
-                                       const std::vector<std::int64_t>&);
+                                       const std::vector<std::int64_t>&, const Tuning&);
 template std::vector<Tensor> extracted(const VisionConfig&, const VitWeights<FrozenLinear>&, const Tensor&,
-                                       const std::vector<std::int64_t>&);
+                                       const std::vector<std::int64_t>&, const Tuning&);
 
-ClipSeg ClipSeg::load(const fs::path& name, const LoadOptions& options) {
+VisionConfig decoded_tower(const ClipSegConfig& config) {
+  VisionConfig tower = config.clip.vision;
+  tower.layers = config.extract.back() + 1;
+  return tower;
+}
+
+TensorMap mask_parameters(const VitWeights<Linear>& tower, const MaskDecoder& decoder) {
+  TensorMap tensors = parameters_of(tower);
+  for (const char* behind :
+       {"visual_projection.weight", "vision_model.post_layernorm.weight", "vision_model.post_layernorm.bias"}) {
+    tensors.erase(behind);
+  }
+  tensors.merge(decoder.parameters());
+  return tensors;
+}
+
+ClipSeg ClipSeg::load(const fs::path& name, const LoadOptions& options, const TensorMap& changes) {
   const fs::path folder = found_folder(name);
   const ClipSegConfig config = describe_clipseg(folder);
   ClipSeg model;
@@ -206,7 +225,7 @@ ClipSeg ClipSeg::load(const fs::path& name, const LoadOptions& options) {
   shared.device = options.device;
   shared.products = options.products;
   shared.hashes = options.hashes;
-  const NamedTensors source = clipseg_tensors(folder);
+  NamedTensors source = clipseg_tensors(folder);
   shared.hash_ = hash_of_weights(source.origin, options.hashes);
   if (options.text) {
     shared.tokenizer = std::make_shared<const Tokenizer>(Tokenizer::load(folder));
@@ -214,6 +233,8 @@ ClipSeg ClipSeg::load(const fs::path& name, const LoadOptions& options) {
                                   frozen_text_weights(shared.config, source, options.device, options.products));
   }
   if (!options.image) return model;
+  for (const auto& [changed, tensor] : part_of_state(changes, kChangedSegmenter)) source.tensors[changed] = tensor;
+  model.tuning_ = tower_lora(part_of_state(changes, kTowerLora), decoded_tower(config));
   model.vision_ = std::make_shared<const VitWeights<FrozenLinear>>(
       frozen_vit_weights(shared.config, source, options.device, options.products));
   NamedTensors decoder{{}, source.origin};
@@ -231,9 +252,13 @@ Tensor ClipSeg::conditions(const std::vector<std::string>& sentences) const {
 }
 
 std::vector<Tensor> ClipSeg::look(const Tensor& pixels) const {
-  if (!vision_) throw Error(fmt::format("{}: expected a segmenter with its image tower, found one without", name()));
   const at::NoGradGuard no_gradients;
-  return extracted(text_.config.vision, *vision_, pixels.to(text_.device), extract_);
+  return look_tuned(pixels, tuning_);
+}
+
+std::vector<Tensor> ClipSeg::look_tuned(const Tensor& pixels, const Tuning& tuning) const {
+  if (!vision_) throw Error(fmt::format("{}: expected a segmenter with its image tower, found one without", name()));
+  return extracted(text_.config.vision, *vision_, pixels.to(text_.device), extract_, tuning);
 }
 
 Tensor ClipSeg::logits(const std::vector<Tensor>& activations, const Tensor& conditions) const {

@@ -1,104 +1,29 @@
 #include "attune/tasks/detector_tuning.h"
 
-#include <fmt/format.h>
-
-#include "attune/base/error.h"
-#include "attune/tasks/detector_lora.h"
+#include "attune/tasks/tower_lora.h"
 
 namespace attune {
 
-Schema TuningSettings::schema() {
-  return {
-      {"second.epochs", 0, "passes of the second stage, in which the detector is fine-tuned; 0: there is none"},
-      {"second.batch_size", 4, "pictures a step"},
-      {"second.tune", "all", "all (every weight of the image side) or lora (low-rank deltas of its tower's attention)"},
-      {"second.rank", 4, "of the low-rank deltas"},
-      {"second.embeddings", "learn", "learn or keep what the first stage found"},
-      {"second.lr", 1e-4, "learning rate, of AdamW with a cosine"},
-      {"second.weight_decay", 0.05, "of every learned tensor"},
-      {"second.clip_norm", 1.0, "limit of the joint gradient norm; 0: none"},
-  };
-}
-
-std::optional<TuningSettings> TuningSettings::read(const Config& config) {
-  const std::int64_t epochs = config.integer("second.epochs", 0, 1'000'000);
-  if (epochs == 0) return std::nullopt;
-  const Config optim(OptimSettings::schema({{"optim.name", "adamw"},
-                                            {"optim.warmup", "none"},
-                                            {"optim.lr", config.value("second.lr")},
-                                            {"optim.weight_decay", config.value("second.weight_decay")},
-                                            {"optim.clip_norm", config.value("second.clip_norm")},
-                                            {"epochs", epochs},
-                                            {"batch_size", config.integer("second.batch_size", 1, 1'000'000)}}));
-  const std::string tune = config.text("second.tune"), embeddings = config.text("second.embeddings");
-  if (tune != "all" && tune != "lora") {
-    throw UsageError(fmt::format("second.tune: expected all or lora, found \"{}\"", tune));
-  }
-  if (embeddings != "learn" && embeddings != "keep") {
-    throw UsageError(fmt::format("second.embeddings: expected learn or keep, found \"{}\"", embeddings));
-  }
-  return TuningSettings{tune == "all" ? What::kAll : What::kLora, embeddings == "learn",
-                        config.integer("second.rank", 1, 4096), OptimSettings(optim)};
-}
-
-DetectorTuning::DetectorTuning(ConceptSearch& search, const OwlVit& detector, DetectionTask& task,
-                               const TuningSettings& settings, std::uint64_t seed)
-    : search_(search), detector_(detector), task_(task), settings_(settings) {
+TunedModel tuned_detector(const OwlVit& detector, const DetectionTask& task, const TuningSettings& settings,
+                          std::uint64_t seed) {
   const ClipConfig& config = detector.config();
+  TunedModel model;
+  std::function<Sight(const Tensor&)> see_now;
   if (settings.what == TuningSettings::What::kAll) {
-    weights_ = trainable_owl_weights(config, read_owl_tensors(detector.folder()));
-    return;
+    const OwlWeights<Linear> weights = trainable_owl_weights(config, read_owl_tensors(detector.folder()));
+    add_state(model.learned, kChangedDetector, parameters_of(weights));
+    see_now = [&detector, weights](const Tensor& pixels) { return see(detector.config().vision, weights, pixels); };
+  } else {
+    const TensorMap lora = first_tower_lora(config.vision, settings.rank, seed);
+    add_state(model.learned, kTowerLora, lora);
+    see_now = [&detector, tuning = tower_lora(lora, config.vision)](const Tensor& pixels) {
+      return see(detector.config().vision, detector.weights(), pixels, tuning);
+    };
   }
-  lora_ = first_detector_lora(config.vision, settings.rank, seed);
-  for (auto& [name, tensor] : lora_) tensor.requires_grad_(true);
-}
-
-Sight DetectorTuning::see(const Tensor& pixels) const {
-  const VisionConfig& config = detector_.config().vision;
-  if (weights_) return attune::see(config, *weights_, pixels);
-  return attune::see(config, detector_.weights(), pixels, detector_lora(lora_, config));
-}
-
-TensorMap DetectorTuning::changes() const {
-  TensorMap all;
-  if (weights_) add_state(all, kChangedWeights, parameters_of(*weights_));
-  add_state(all, kDetectorLora, lora_);
-  return all;
-}
-
-Stages DetectorTuning::stages(const TrainingData& data) {
-  Stages stages = search_.stages(data);
-  ParameterGroup group{parameters_of(changes())};
-  if (settings_.learn_embeddings) group.parameters.push_back(search_.parameter());
-  const auto objective = [this](const Batch& batch, std::int64_t) {
-    if (!searched_.defined()) searched_ = search_.embeddings().clone();
-    const Tensor embeddings = settings_.learn_embeddings ? search_.current() : search_.embeddings();
-    return task_.loss_seeing([this](const Tensor& pixels) { return see(pixels); }, embeddings, batch.samples);
+  model.loss = [&task, see_now](const Tensor& embeddings, const std::vector<std::int64_t>& samples) {
+    return task.loss_seeing(see_now, embeddings, samples);
   };
-  stages.push_back(make_descent_stage({"second", settings_.optim, {group}, objective}));
-  return stages;
-}
-
-TensorMap DetectorTuning::state() const {
-  TensorMap state = search_.state();
-  if (!searched_.defined()) return state;
-  state["searched"] = searched_;
-  for (const auto& [name, tensor] : changes()) state[name] = tensor.detach();
-  return state;
-}
-
-void DetectorTuning::load_state(const TensorMap& state) {
-  TensorMap own;
-  for (const auto& [name, tensor] : search_.state()) {
-    if (const auto found = state.find(name); found != state.end()) own[name] = found->second;
-  }
-  search_.load_state(own);
-  if (!state.contains("searched")) return;
-  searched_ = at::empty_like(search_.embeddings());
-  TensorMap rest = state, target = detached(changes());
-  for (const auto& [name, tensor] : own) rest.erase(name);
-  target["searched"] = searched_;
-  copy_state(rest, target, "second stage");
+  return model;
 }
 
 }  // namespace attune

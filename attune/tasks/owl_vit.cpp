@@ -10,7 +10,7 @@
 #include "attune/clip/folder.h"
 #include "attune/clip/text_tower.h"
 #include "attune/methods/learner.h"
-#include "attune/tasks/detector_lora.h"
+#include "attune/tasks/tower_lora.h"
 
 namespace attune {
 namespace {
@@ -88,8 +88,8 @@ OwlVit OwlVit::load(const fs::path& name, const LoadOptions& options, const Tens
                                   frozen_text_weights(shared.config, source, options.device, options.products));
   }
   if (options.image) {
-    for (const auto& [name, tensor] : part_of_state(changes, kChangedWeights)) source.tensors[name] = tensor;
-    model.tuning_ = detector_lora(part_of_state(changes, kDetectorLora), vision);
+    for (const auto& [name, tensor] : part_of_state(changes, kChangedDetector)) source.tensors[name] = tensor;
+    model.tuning_ = tower_lora(part_of_state(changes, kTowerLora), vision);
     model.weights_ = std::make_shared<const OwlWeights<FrozenLinear>>(
         frozen_owl_weights(shared.config, source, options.device, options.products));
   }

@@ -10,6 +10,9 @@
 
 namespace attune {
 
+/// Behind this name changed weights of a detector stand among the tensors of an adapter.
+inline constexpr const char* kChangedDetector = "detector.";
+
 /// A frozen open-vocabulary detector: OWL-ViT, Minderer et al. 2022, "Simple Open-Vocabulary Object Detection with
 /// Vision Transformers". The cells x_k of a CLIP image tower, each multiplied by the class token and normalised again,
 /// give boxes and logits of queries q_c,
@@ -20,7 +23,8 @@ class OwlVit {
  public:
   /// Reads a Hugging Face folder of the type "owlvit", or "pocket-detector", the one that ships. `options.text` false:
   /// the text tower is not loaded at all; `options.image` false: only the text tower is. Errors name the file and what
-  /// is missing. `changes` are what a second stage learned of the image side (detector_tuning.h).
+  /// is missing. `changes` are what a second stage learned of the image side (detector_tuning.h), among the tensors of
+  /// an adapter.
   static OwlVit load(const std::filesystem::path& name, const LoadOptions& options = {}, const TensorMap& changes = {});
 
   const std::string& name() const { return text_.config.name; }

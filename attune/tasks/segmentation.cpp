@@ -134,7 +134,8 @@ SegmentationTask::SegmentationTask(std::shared_ptr<const ClipSeg> segmenter, std
   seen_.resize(samples_.size());
 }
 
-SegmentationTask::Seen SegmentationTask::look(const Sample& sample) const {
+SegmentationTask::View SegmentationTask::view_of(std::size_t index) const {
+  const Sample& sample = samples_.at(index);
   const BoxPicture& picture = pictures_[sample.picture];
   const Image image = read_box_picture(root_, picture);
   const Preprocess& preprocess = segmenter_->preprocess();
@@ -146,14 +147,14 @@ SegmentationTask::Seen SegmentationTask::look(const Sample& sample) const {
   const Cut cut = settings_.whole_pictures ? Cut{0, 0, image.width, image.height}
                                            : cut_around(picture.labels[sample.labels.front()].box, settings_.margin,
                                                         image.width, image.height);
-  return {segmenter_->look(input_of(image, cut, preprocess)),
-          target_of(pixels_of(mask), image.width, cut, preprocess.size).unsqueeze(0)};
+  return {input_of(image, cut, preprocess), target_of(pixels_of(mask), image.width, cut, preprocess.size).unsqueeze(0)};
 }
 
 SegmentationTask::Seen SegmentationTask::seen_of(std::size_t sample) {
   Seen& kept = seen_.at(sample);
   if (kept.target.defined()) return kept;
-  Seen seen = look(samples_[sample]);
+  const View view = view_of(sample);
+  Seen seen = {segmenter_->look(view.pixels), view.target};
   auto bytes = static_cast<std::int64_t>(seen.target.nbytes());
   for (const Tensor& one : seen.activations) bytes += static_cast<std::int64_t>(one.nbytes());
   if (kept_bytes_ + bytes <= kMostKeptBytes) {
@@ -163,13 +164,25 @@ SegmentationTask::Seen SegmentationTask::seen_of(std::size_t sample) {
   return seen;
 }
 
+Tensor SegmentationTask::conditions_of(const Tensor& embeddings, const std::vector<std::int64_t>& samples) const {
+  std::vector<std::int64_t> categories;
+  for (const std::int64_t sample : samples)
+    categories.push_back(samples_.at(static_cast<std::size_t>(sample)).category);
+  return embeddings.index_select(0, at::tensor(categories, at::kLong));
+}
+
+Objective SegmentationTask::objective_of(const Tensor& logits, const std::vector<Tensor>& targets) const {
+  const MaskLoss loss = mask_loss(logits, at::cat(targets).to(logits.device()));
+  const Tensor entropy = loss.entropy.mean(), dice = loss.dice.mean();
+  Objective objective;
+  objective.loss = settings_.entropy * entropy + settings_.dice * dice;
+  objective.terms = {{"entropy", entropy.item<double>()}, {"dice", dice.item<double>()}};
+  return objective;
+}
+
 Objective SegmentationTask::loss(const Tensor& embeddings, const std::vector<std::int64_t>& samples) {
   std::vector<Seen> seen;
-  std::vector<std::int64_t> categories;
-  for (const std::int64_t sample : samples) {
-    seen.push_back(seen_of(static_cast<std::size_t>(sample)));
-    categories.push_back(samples_[static_cast<std::size_t>(sample)].category);
-  }
+  for (const std::int64_t sample : samples) seen.push_back(seen_of(static_cast<std::size_t>(sample)));
   std::vector<const std::vector<Tensor>*> activations;
   std::vector<Tensor> targets;
   for (const Seen& one : seen) {
@@ -177,14 +190,18 @@ Objective SegmentationTask::loss(const Tensor& embeddings, const std::vector<std
     targets.push_back(one.target);
   }
   const std::vector<Tensor> all = stacked(activations);
-  const Tensor conditions = embeddings.index_select(0, at::tensor(categories, at::kLong)).to(all.front().device());
-  const Tensor logits = segmenter_->logits(all, conditions);
-  const MaskLoss loss = mask_loss(logits, at::cat(targets).to(logits.device()));
-  const Tensor entropy = loss.entropy.mean(), dice = loss.dice.mean();
-  Objective objective;
-  objective.loss = settings_.entropy * entropy + settings_.dice * dice;
-  objective.terms = {{"entropy", entropy.item<double>()}, {"dice", dice.item<double>()}};
-  return objective;
+  return objective_of(segmenter_->logits(all, conditions_of(embeddings, samples).to(all.front().device())), targets);
+}
+
+Objective SegmentationTask::loss_seeing(const SegmentNow& segment, const Tensor& embeddings,
+                                        const std::vector<std::int64_t>& samples) const {
+  std::vector<Tensor> pixels, targets;
+  for (const std::int64_t sample : samples) {
+    View view = view_of(static_cast<std::size_t>(sample));
+    pixels.push_back(std::move(view.pixels));
+    targets.push_back(std::move(view.target));
+  }
+  return objective_of(segment(at::cat(pixels), conditions_of(embeddings, samples)), targets);
 }
 
 void segment_found(const ClipSeg& segmenter, const Image& picture, const Tensor& conditions,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -46,6 +47,9 @@ struct MaskLoss {
 /// logits and targets (0 to 1) [B, size, size].
 MaskLoss mask_loss(const Tensor& logits, const Tensor& targets);
 
+/// Logits [B, size, size] of pixels [B, 3, size, size] under conditions [B, d], by a segmenter that trains.
+using SegmentNow = std::function<Tensor(const Tensor& pixels, const Tensor& conditions)>;
+
 /// The search for embeddings of a data set's categories on a frozen segmenter. A sample is an object with a mask, cut
 /// out of its picture, or all objects of a category in a picture. Crowds and what is too hard are left out.
 class SegmentationTask final : public Task {
@@ -57,6 +61,9 @@ class SegmentationTask final : public Task {
   std::int64_t samples() const override { return static_cast<std::int64_t>(samples_.size()); }
   /// The mean over the samples. Reports "entropy" and "dice" (1 - Dice).
   Objective loss(const Tensor& embeddings, const std::vector<std::int64_t>& samples) override;
+  /// The same of samples as `segment` sees them now.
+  Objective loss_seeing(const SegmentNow& segment, const Tensor& embeddings,
+                        const std::vector<std::int64_t>& samples) const;
 
  private:
   struct Sample {
@@ -69,8 +76,15 @@ class SegmentationTask final : public Task {
     std::vector<Tensor> activations;
     Tensor target;  // [1, size, size]
   };
+  /// A cut as the segmenter takes it.
+  struct View {
+    Tensor pixels, target;  // [1, 3, size, size], [1, size, size]
+  };
   Seen seen_of(std::size_t sample);
-  Seen look(const Sample& sample) const;
+  View view_of(std::size_t sample) const;
+  /// Of the samples' own categories.
+  Tensor conditions_of(const Tensor& embeddings, const std::vector<std::int64_t>& samples) const;
+  Objective objective_of(const Tensor& logits, const std::vector<Tensor>& targets) const;
 
   std::shared_ptr<const ClipSeg> segmenter_;
   std::filesystem::path root_;

@@ -97,13 +97,7 @@ Tensor SegmenterModel::conditions(const std::vector<std::string>& sentences) con
 }
 
 std::vector<Parameter> SegmenterModel::parameters() const {
-  TensorMap tensors = parameters_of(tower_);
-  // What stands behind the blocks takes no part in a mask.
-  for (const char* name : {kProjection, "vision_model.post_layernorm.weight", "vision_model.post_layernorm.bias"}) {
-    tensors.erase(name);
-  }
-  tensors.merge(decoder_.parameters());
-  return parameters_of(tensors);
+  return parameters_of(mask_parameters(tower_, decoder_));
 }
 
 TensorMap SegmenterModel::state() const {

@@ -6,6 +6,7 @@
 #include "attune/data/coco.h"
 #include "attune/evaluation/detection.h"
 #include "attune/images/decode.h"
+#include "attune/tensors/tensor.h"
 #include "tests/cli/program.h"
 
 namespace attune {
@@ -88,6 +89,56 @@ TEST_F(Segment, AKilledSearchResumedEndsWithTheSameBits) {
   EXPECT_EQ(file("parts/metrics.jsonl"), file("whole/metrics.jsonl"));
 }
 
+TEST_F(Segment, ASecondStageIsMeasuredSavedAndUsed) {
+  for (const char* tune : {"all", "lora"}) {
+    const std::string out = std::string("second_") + tune;
+    const Finished run = run_attune(
+        train(out, {"--json", "--set", "epochs=2", "--set", "second.epochs=6", "--set",
+                    std::string("second.tune=") + tune, "--set", "second.lr=0.003", "--set", "segment.view=pictures"}),
+        folder_.path());
+    ASSERT_EQ(run.status, 0) << run.err;
+    const Json results = parse_json(run.out, "stdout");
+    for (const char* kind : {"zero_shot", "searched", "metrics", "zero_shot_tuned", "second_stage"}) {
+      EXPECT_TRUE(results[kind]["mean_iou"].is_number()) << kind;
+    }
+    EXPECT_NE(results["metrics"], results["searched"]);
+    EXPECT_THAT(file(out + "/report.html"), AllOf(HasSubstr("second stage"), HasSubstr("its names")));
+    const std::vector<double> lost = losses(out);
+    ASSERT_GE(lost.size(), 6u);
+    EXPECT_LT(lost.back(), lost[lost.size() / 4]) << tune;
+
+    // detect takes the tuned segmenter: other masks than with the embeddings of the search alone.
+    const auto found_with = [&](const std::string& adapter, const std::string& to) {
+      const Finished found = run_attune(
+          {"detect", "--model", kDetector, "--segment", kSegmenter, "--segment-adapter", adapter, "--threads", "1",
+           "--quiet", "--classes", "cat,large bird", "--threshold", "0", "--out", path(to), kTasks + "/boxes/images"},
+          folder_.path());
+      EXPECT_EQ(found.status, 0) << found.err;
+      return file(to + "/detections.json");
+    };
+    const std::string tuned = found_with(path(out + "/adapter"), out + "_found");
+    const TensorMap all = load_tensors(folder_.path() / out / "adapter/adapter_model.safetensors");
+    save_tensors(folder_.path() / out / "adapter/adapter_model.safetensors", {{"embeddings", all.at("embeddings")}});
+    EXPECT_NE(found_with(path(out + "/adapter"), out + "_without"), tuned) << tune;
+  }
+}
+
+TEST_F(Segment, AKilledSecondStageResumedEndsWithTheSameBits) {
+  const std::vector<std::string> more = {"--no-test", "--set", "second.epochs=12", "--set", "epochs=1"};
+  ASSERT_EQ(run_attune(train("whole", more), folder_.path()).status, 0);
+  const Ending ending{[&] {
+    return std::filesystem::exists(folder_.path() / "parts/metrics.jsonl") &&
+           std::filesystem::file_size(folder_.path() / "parts/metrics.jsonl") > 2000;
+  }};
+  EXPECT_NE(run_attune(train("parts", more), folder_.path(), ending).status, 0);
+  std::vector<std::string> resumed = train("parts", more);
+  resumed.push_back("--resume");
+  const Finished end = run_attune(resumed, folder_.path());
+  ASSERT_EQ(end.status, 0) << end.err;
+  EXPECT_EQ(file("parts/adapter/adapter_model.safetensors"), file("whole/adapter/adapter_model.safetensors"));
+  EXPECT_EQ(file("parts/metrics.jsonl"), file("whole/metrics.jsonl"));
+}
+
 TEST_F(Segment, GivesEachDetectionItsMask) {
   ASSERT_EQ(run_attune(train("run", {"--no-test", "--set", "segment.view=pictures"}), folder_.path()).status, 0);
   const std::vector<std::string> detect = {"detect",    "--model", kDetector, "--segment", kSegmenter,
@@ -127,6 +178,7 @@ TEST_F(Segment, SaysWhatIsMissingOrDoesNotFit) {
   };
   fails(train("a", {"--set", "segment.view=here"}), 2, "segment.view");
   fails(train("a", {"--set", "segment.margin=-1"}), 2, "segment.margin");
+  fails(train("a", {"--set", "second.epochs=1", "--set", "second.tune=head"}), 2, "second.tune");
   std::vector<std::string> other = train("a");
   std::replace(other.begin(), other.end(), kSegmenter, kDetector);
   fails(other, 1, "clipseg");

@@ -3,33 +3,17 @@
 #include <gmock/gmock.h>
 
 #include "attune/base/error.h"
-#include "attune/tasks/detector_lora.h"
-#include "tests/support/error_of.h"
+#include "attune/tasks/tower_lora.h"
+#include "tests/tasks/given_samples.h"
 
 namespace attune {
 namespace {
-
-using testing::HasSubstr;
 
 const std::string kData = ATTUNE_TEST_DATA;
 
 double largest_difference(const Tensor& left, const Tensor& right) {
   return (left - right).abs().max().item<double>();
 }
-
-class Samples final : public BatchSource {
- public:
-  explicit Samples(std::vector<std::vector<std::int64_t>> batches) : batches_(std::move(batches)) {}
-  Batch next() override {
-    Batch batch;
-    batch.samples = batches_.at(next_++);
-    return batch;
-  }
-
- private:
-  std::vector<std::vector<std::int64_t>> batches_;
-  std::size_t next_ = 0;
-};
 
 const std::vector<std::vector<std::int64_t>> kBatches = {{0, 1}, {2, 0}, {1, 2}};
 
@@ -49,21 +33,17 @@ struct Tuned {
     const BoxDataset data = open_boxes(kData + "/boxes/boxes.json");
     task = std::make_unique<DetectionTask>(detector, data.root, data.all, MatchSettings());
     search = std::make_unique<ConceptSearch>(start, OptimSettings(Config(OptimSettings::schema())), task.get());
-    tuning = std::make_unique<DetectorTuning>(*search, *detector, *task, how, 1);
+    tuning = std::make_unique<ConceptTuning>(*search, tuned_detector(*detector, *task, how, 1), how);
     stages = tuning->stages({task->samples(), 1});
   }
   std::vector<Losses> steps(const std::vector<std::vector<std::int64_t>>& batches) {
-    Samples source(batches);
-    stages[1]->begin_epoch(0);
-    std::vector<Losses> losses;
-    for (std::size_t i = 0; i < batches.size(); ++i) losses.push_back(stages[1]->step(source));
-    return losses;
+    return steps_of(*stages[1], batches);
   }
 
   std::shared_ptr<const OwlVit> detector;
   std::unique_ptr<DetectionTask> task;
   std::unique_ptr<ConceptSearch> search;
-  std::unique_ptr<DetectorTuning> tuning;
+  std::unique_ptr<ConceptTuning> tuning;
   Stages stages;
 };
 
@@ -90,7 +70,7 @@ TEST(DetectorTuning, FollowsAnIndependentImplementationStepByStepParity) {
   for (const auto& [name, tensor] : expected) {
     if (name == "batches" || name == "losses" || name == "terms" || name == "embeddings") continue;
     // Adam divides by the gradient's size, so that rounding moves an entry whose gradient is nearly 0.
-    EXPECT_LT(largest_difference(state.at(kChangedWeights + name), tensor), 1e-4) << name;
+    EXPECT_LT(largest_difference(state.at(kChangedDetector + name), tensor), 1e-4) << name;
   }
   EXPECT_TRUE(state.at("searched").equal(start()));
 }
@@ -153,23 +133,6 @@ TEST(DetectorTuning, RefusesWhatItCannotDo) {
   EXPECT_THROW(Tuned(settings({"second.tune=lora", "second.rank=41"}), start()), UsageError);
 }
 
-TEST(DetectorLora, RefusesTensorsThatDoNotFit) {
-  LoadOptions options;
-  options.text = false;
-  const VisionConfig config = OwlVit::load(kData + "/owl_vit", options).config().vision;
-  EXPECT_TRUE(detector_lora({}, config).blocks.empty());
-  const auto message = [&](const std::function<void(TensorMap&)>& change) {
-    TensorMap tensors = first_detector_lora(config, 3, 1);
-    change(tensors);
-    return error_of([&] { detector_lora(tensors, config); });
-  };
-  EXPECT_EQ(message([](TensorMap&) {}), "");
-  EXPECT_THAT(message([](TensorMap& t) { t.erase("1.v.up"); }), HasSubstr("1.v.up"));
-  EXPECT_THAT(message([](TensorMap& t) { t["7.v.up"] = at::zeros({40, 3}); }), HasSubstr("7.v.up"));
-  EXPECT_THAT(message([](TensorMap& t) { t["0.q.down"] = at::zeros({2, 40}); }), HasSubstr("\""));
-  EXPECT_THAT(message([](TensorMap& t) { t["0.q.down"] = at::zeros({900, 40}); }), HasSubstr("\""));
-}
-
 TEST(ConceptSearch, AnOffsetMovesAsTheEmbeddingsDoUnlessWeightsDecay) {
   Config config(OptimSettings::schema({{"optim.name", "adamw"}, {"optim.lr", 0.05}, {"optim.warmup", "none"}}));
   const auto ended = [&](ConceptSearch::Form form, double decay) {
@@ -177,9 +140,7 @@ TEST(ConceptSearch, AnOffsetMovesAsTheEmbeddingsDoUnlessWeightsDecay) {
     Tuned tuned(settings(), start());
     ConceptSearch search(start(), OptimSettings(config), tuned.task.get(), form);
     const Stages stages = search.stages({3, 1});
-    Samples source(kBatches);
-    stages[0]->begin_epoch(0);
-    for (std::size_t i = 0; i < kBatches.size(); ++i) stages[0]->step(source);
+    steps_of(*stages[0], kBatches);
     return search.embeddings();
   };
   using Form = ConceptSearch::Form;

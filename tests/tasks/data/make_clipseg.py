@@ -119,4 +119,5 @@ def main():
     (HERE / "clipseg.safetensors").chmod(0o644)
 
 
-main()
+if __name__ == "__main__":
+    main()

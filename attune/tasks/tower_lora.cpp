@@ -1,4 +1,4 @@
-#include "attune/tasks/detector_lora.h"
+#include "attune/tasks/tower_lora.h"
 
 #include <cmath>
 
@@ -22,29 +22,30 @@ LowRank& delta_of(BlockTuning& block, std::string_view projection) {
 
 }  // namespace
 
-TensorMap first_detector_lora(const VisionConfig& config, std::int64_t rank, std::uint64_t seed) {
+TensorMap first_tower_lora(const VisionConfig& config, std::int64_t rank, std::uint64_t seed) {
   if (rank < 1 || rank > config.width) {
     throw UsageError(fmt::format("second.rank: expected 1 to {}, found {}", config.width, rank));
   }
-  KeyedRandom random(seed, "detector.lora");
+  KeyedRandom random(seed, "tower.lora");
   const double bound = 1.0 / std::sqrt(static_cast<double>(config.width));
   TensorMap tensors;
   for (std::int64_t i = 0; i < config.layers; ++i) {
     for (const char* projection : kProjections) {
-      tensors[name_of(i, projection) + ".down"] = uniform({rank, config.width}, -bound, bound, random);
-      tensors[name_of(i, projection) + ".up"] = at::zeros({config.width, rank});
+      tensors[name_of(i, projection) + ".down"] =
+          uniform({rank, config.width}, -bound, bound, random).set_requires_grad(true);
+      tensors[name_of(i, projection) + ".up"] = at::zeros({config.width, rank}).set_requires_grad(true);
     }
   }
   return tensors;
 }
 
-Tuning detector_lora(const TensorMap& tensors, const VisionConfig& config) {
+Tuning tower_lora(const TensorMap& tensors, const VisionConfig& config) {
   Tuning tuning;
   if (tensors.empty()) return tuning;
   const auto first = tensors.find("0.q.down");
   const std::int64_t rank = first == tensors.end() || first->second.dim() != 2 ? 1 : first->second.size(0);
-  TensorMap expected = first_detector_lora(config, std::min(rank, config.width), 0);
-  const std::string where = "adapter, low-rank deltas of the detector";
+  TensorMap expected = first_tower_lora(config, std::min(rank, config.width), 0);
+  const std::string where = "adapter, low-rank deltas of the image tower";
   copy_state(tensors, expected, where);
   tuning.blocks.resize(static_cast<std::size_t>(config.layers));
   for (std::int64_t i = 0; i < config.layers; ++i) {
