@@ -7,24 +7,10 @@
 
 namespace attune {
 
-std::int64_t read_count(const Json& object, const char* key, std::int64_t otherwise, const std::string& where) {
-  const auto value = json_or<std::int64_t>(object, key, otherwise, where);
-  if (value < 1 || value > 1'000'000) {
-    throw Error(fmt::format("{}: expected '{}' between 1 and 1000000, found {}", where, key, value));
-  }
-  return value;
-}
-
 Activation activation_named(const std::string& name, const std::string& where) {
   if (name == "quick_gelu") return Activation::kQuickGelu;
   if (name == "gelu") return Activation::kGelu;
   throw Error(fmt::format("{}: expected 'hidden_act' quick_gelu or gelu, found '{}'", where, name));
-}
-
-void check_heads(std::int64_t width, std::int64_t heads, const std::string& where) {
-  if (width % heads != 0) {
-    throw Error(fmt::format("{}: expected a width that {} heads divide, found {}", where, heads, width));
-  }
 }
 
 std::int64_t read_side(const Json& json, const char* key, std::int64_t otherwise, const std::string& where) {

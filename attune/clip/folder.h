@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "attune/base/json.h"
+#include "attune/clip/config_members.h"
 #include "attune/clip/model.h"
 
 namespace attune {
@@ -27,11 +28,8 @@ Json config_section(const Json& config, const std::string& name, const std::stri
 TextConfig read_text_config(const Json& json, const std::string& where);
 VisionConfig read_vision_config(const Json& json, const std::string& where);
 
-/// A positive integer that is small enough to multiply without overflow.
-std::int64_t read_count(const Json& object, const char* key, std::int64_t otherwise, const std::string& where);
 /// "quick_gelu" or "gelu".
 Activation activation_named(const std::string& name, const std::string& where);
-void check_heads(std::int64_t width, std::int64_t heads, const std::string& where);
 /// A side given as 224, {"shortest_edge": 224} or {"height": 224, "width": 224}.
 std::int64_t read_side(const Json& json, const char* key, std::int64_t otherwise, const std::string& where);
 /// Three numbers; `values` stays where the member is absent.

@@ -2,14 +2,12 @@
 
 #include <algorithm>
 #include <map>
-#include <memory>
 #include <set>
-#include <utility>
 
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
-#include "attune/base/json.h"
+#include "attune/base/files.h"
 #include "attune/base/random.h"
 #include "attune/data/icon_set.h"
 #include "attune/data/parallel.h"
@@ -24,18 +22,13 @@ namespace fs = std::filesystem;
 /// Opacity from which on a pixel counts as visible when a drawing is cut.
 constexpr std::uint8_t kVisible = 16;
 
-struct Concept {
-  std::string code, name;
-};
-
-std::vector<Concept> chosen_concepts(const Json& lists, const DrawingChoice& choice, const std::string& where) {
+std::vector<DrawingLists::Concept> chosen_concepts(const DrawingLists& lists, const DrawingChoice& choice,
+                                                   const std::string& where) {
   std::set<std::string> missing(choice.names.begin(), choice.names.end());
-  std::vector<Concept> concepts;
-  for (const Json& item : json_at<Json>(lists, "concepts", where)) {
-    const Concept one{json_at<std::string>(item, "code", where), json_at<std::string>(item, "name", where)};
-    const bool held_out = json_at<bool>(item, "held_out", where);
-    if (choice.concepts == DrawingChoice::Concepts::kSeen && held_out) continue;
-    if (choice.concepts == DrawingChoice::Concepts::kHeldOut && !held_out) continue;
+  std::vector<DrawingLists::Concept> concepts;
+  for (const auto& one : lists.concepts) {
+    if (choice.concepts == DrawingChoice::Concepts::kSeen && one.held_out) continue;
+    if (choice.concepts == DrawingChoice::Concepts::kHeldOut && !one.held_out) continue;
     if (!choice.names.empty() && missing.erase(one.name) == 0) continue;
     concepts.push_back(one);
   }
@@ -51,35 +44,33 @@ std::vector<Concept> chosen_concepts(const Json& lists, const DrawingChoice& cho
   std::vector<std::int64_t> order = random_order(count, choice.seed, "categories of drawings");
   order.resize(static_cast<std::size_t>(choice.categories));
   std::sort(order.begin(), order.end());
-  std::vector<Concept> taken;
+  std::vector<DrawingLists::Concept> taken;
   for (const std::int64_t i : order) taken.push_back(concepts[static_cast<std::size_t>(i)]);
   return taken;
 }
 
-std::vector<std::string> chosen_sets(const Json& lists, const DrawingChoice& choice, const std::string& where) {
-  std::vector<std::string> all, sets;
-  std::map<std::string, std::vector<std::string>> domains;
-  const Json list = json_at<Json>(lists, "domains", where);
-  for (const auto& [domain, own] : list.items()) {
-    domains[domain] = json_at<std::vector<std::string>>(list, domain, where + ": domains");
-    all.insert(all.end(), domains[domain].begin(), domains[domain].end());
+/// Each once, in the order of the choice.
+std::vector<std::string> chosen_sets(const DrawingLists& lists, const DrawingChoice& choice, const std::string& where) {
+  std::vector<std::string> sets;
+  const auto add = [&](const std::string& name) {
+    if (std::find(sets.begin(), sets.end(), name) == sets.end()) sets.push_back(name);
+  };
+  std::map<std::string, std::vector<std::string>> known;  // sets and domains
+  for (const auto& [domain, own] : lists.domains) {
+    for (const std::string& set : own) known.try_emplace(set, std::vector{set});
   }
-  if (choice.sets.empty()) return all;
+  for (const auto& [domain, own] : lists.domains) known[domain] = own;
+  if (choice.sets.empty()) {
+    for (const auto& [domain, own] : lists.domains) std::for_each(own.begin(), own.end(), add);
+  }
   for (const std::string& name : choice.sets) {
-    const auto domain = domains.find(name);
-    if (domain != domains.end()) {
-      sets.insert(sets.end(), domain->second.begin(), domain->second.end());
-    } else if (std::find(all.begin(), all.end(), name) != all.end()) {
-      sets.push_back(name);
-    } else {
+    const auto found = known.find(name);
+    if (found == known.end()) {
       throw UsageError(fmt::format("{}: expected the names of icon sets or domains, found \"{}\"", where, name));
     }
+    std::for_each(found->second.begin(), found->second.end(), add);
   }
-  std::vector<std::string> once;
-  for (const std::string& name : sets) {
-    if (std::find(once.begin(), once.end(), name) == once.end()) once.push_back(name);
-  }
-  return once;
+  return sets;
 }
 
 /// Splits a rendering into premultiplied colour and opacity, without the empty margin.
@@ -115,32 +106,36 @@ DrawingChoice::Concepts concepts_named(const std::string& name) {
   throw UsageError(fmt::format("concepts: expected all, seen or held-out, found \"{}\"", name));
 }
 
-Drawings render_drawings(const fs::path& lists_file, const fs::path& icons, const DrawingChoice& choice, int size,
-                         int threads, Progress* progress) {
-  const std::string where = lists_file.string();
-  const Json lists = read_json(lists_file);
-  const Json names = json_at<Json>(lists, "icons", where);
+Drawings choose_drawings(const DrawingLists& lists, const DrawingChoice& choice, const std::string& where) {
   Drawings result;
-  const std::vector<Concept> concepts = chosen_concepts(lists, choice, where);
-  for (const Concept& one : concepts) {
+  for (const auto& one : chosen_concepts(lists, choice, where)) {
     result.categories.push_back(one.name);
     result.codes.push_back(one.code);
   }
-  std::map<std::string, std::unique_ptr<IconSet>> sets;
   for (const std::string& set : chosen_sets(lists, choice, where)) {
-    sets.emplace(set, std::make_unique<IconSet>(open_icon_set(icons, set)));
-    const Json icons_of = json_at<Json>(names, set, where + ": icons");
-    for (std::size_t c = 0; c < concepts.size(); ++c) {
-      if (!icons_of.contains(concepts[c].code)) continue;
-      const std::string icon = json_at<std::string>(icons_of, concepts[c].code, where + ": icons");
-      result.drawings.push_back({set, icon, static_cast<std::int64_t>(c), {}, {}});
+    const auto& icons = lists.icons.at(set);
+    for (std::size_t c = 0; c < result.codes.size(); ++c) {
+      const auto icon = icons.find(result.codes[c]);
+      if (icon == icons.end()) continue;
+      result.drawings.push_back({set, icon->second, static_cast<std::int64_t>(c), {}, {}});
     }
   }
   if (result.drawings.empty()) throw UsageError(fmt::format("{}: expected drawings to take, found none", where));
+  return result;
+}
+
+Drawings render_drawings(const fs::path& lists_file, const fs::path& icons, const DrawingChoice& choice, int size,
+                         int threads, Progress* progress) {
+  const std::string where = lists_file.string();
+  Drawings result = choose_drawings(parse_drawing_lists(read_file(lists_file), where), choice, where);
+  std::map<std::string, IconSet> sets;
+  for (const Drawing& drawing : result.drawings) {
+    if (!sets.contains(drawing.set)) sets.emplace(drawing.set, open_icon_set(icons, drawing.set));
+  }
   const auto render = [&](std::int64_t i) {
     Drawing& drawing = result.drawings[static_cast<std::size_t>(i)];
     const std::string name = fmt::format("{}:{}", drawing.set, drawing.icon);
-    cut(render_svg(sets.at(drawing.set)->svg(drawing.icon, size), size, size, name), drawing, name);
+    cut(render_svg(sets.at(drawing.set).svg(drawing.icon, size), size, size, name), drawing, name);
   };
   parallel_for(static_cast<std::int64_t>(result.drawings.size()), threads, render, progress);
   return result;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "attune/base/log.h"
+#include "attune/data/drawing_lists.h"
 #include "attune/images/image.h"
 
 namespace attune {
@@ -38,8 +39,12 @@ struct Drawings {
   std::vector<Drawing> drawings;        // by set, then category; a set may lack a concept
 };
 
-/// Renders the chosen drawings at `size` pixels from the icon sets below `icons`. Throws UsageError that names a set or
-/// concept that the lists do not know, and Error for broken lists or icons.
+/// The chosen concepts and drawings, without pictures. Throws UsageError that names `where` and a set or concept that
+/// the lists do not know.
+Drawings choose_drawings(const DrawingLists& lists, const DrawingChoice& choice, const std::string& where);
+
+/// Renders the chosen drawings at `size` pixels from the icon sets below `icons`. Throws as choose_drawings, and Error
+/// for broken lists or icons.
 Drawings render_drawings(const std::filesystem::path& lists, const std::filesystem::path& icons,
                          const DrawingChoice& choice, int size, int threads = 2, Progress* progress = nullptr);
 

@@ -15,6 +15,7 @@
 #include "attune/base/files.h"
 #include "attune/base/json.h"
 #include "attune/data/class_names.h"
+#include "attune/data/drawing_lists.h"
 #include "attune/data/icon_set.h"
 #include "attune/data/listing.h"
 #include "attune/data/parallel.h"
@@ -43,26 +44,18 @@ struct Drawing {
   std::size_t concept_at = 0;
 };
 
-std::vector<Drawing> drawings_of(const Json& lists, const std::string& where) {
-  const Json concepts = json_at<Json>(lists, "concepts", where);
-  const Json icons = json_at<Json>(lists, "icons", where);
-  const Json domains = json_at<Json>(lists, "domains", where);
-  if (!concepts.is_array() || !domains.is_object()) {
-    throw Error(fmt::format("{}: expected \"concepts\" to be a list and \"domains\" an object", where));
-  }
+std::vector<Drawing> drawings_of(const DrawingLists& lists, const std::string& where) {
   std::vector<Drawing> drawings;
-  for (const auto& [domain, sets] : domains.items()) {
-    for (const std::string& set :
-         json_at<std::vector<std::string>>(Json{{"sets", sets}}, "sets", where + ": domains")) {
-      const Json names = json_at<Json>(icons, set, where + ": icons");
-      for (std::size_t i = 0; i < concepts.size(); ++i) {
-        const std::string here = fmt::format("{}: concepts[{}]", where, i);
-        const std::string code = json_at<std::string>(concepts[i], "code", here);
-        if (!names.contains(code)) continue;
-        const std::string path =
-            fmt::format("{}/{}/{}/{}.png", domain, set, json_at<std::string>(concepts[i], "subgroup", here), code);
+  for (const auto& [domain, sets] : lists.domains) {
+    for (const std::string& set : sets) {
+      const auto& icons = lists.icons.at(set);
+      for (std::size_t i = 0; i < lists.concepts.size(); ++i) {
+        const auto& [code, name, subgroup, held_out] = lists.concepts[i];
+        const auto icon = icons.find(code);
+        if (icon == icons.end()) continue;
+        const std::string path = fmt::format("{}/{}/{}/{}.png", domain, set, subgroup, code);
         drawings.push_back(
-            {path_inside(path, ".", here), code, set, domain, json_at<std::string>(names, code, here), i});
+            {path_inside(path, ".", fmt::format("{}: concepts[{}]", where, i)), code, set, domain, icon->second, i});
       }
     }
   }
@@ -119,7 +112,8 @@ void render_emoji_dg(const fs::path& lists_file, const fs::path& icons, const fs
   if (size < 8 || size > 1024) throw UsageError(fmt::format("size: expected 8 to 1024 pixels, found {}", size));
   const std::string text = read_file(lists_file);
   const Json lists = parse_json(text, lists_file.string());
-  const std::vector<Drawing> drawings = drawings_of(lists, lists_file.string());
+  const std::vector<Drawing> drawings =
+      drawings_of(parse_drawing_lists(text, lists_file.string()), lists_file.string());
   read_benchmark(lists, lists_file.string());
   std::map<std::string, std::unique_ptr<IconSet>> sets;
   for (const Drawing& drawing : drawings) {

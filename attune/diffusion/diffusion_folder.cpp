@@ -4,6 +4,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/diffusion/model_index.h"
 
 namespace attune {
 namespace {
@@ -33,23 +34,9 @@ NamedTensors read_part(const fs::path& part) {
   return {map_tensors(part, kStem), part.string()};
 }
 
-/// The pipeline's classes must be ones whose network is the one that is read.
-void check_index(const Json& index, const std::string& where) {
-  const auto type = json_or<std::string>(index, "_class_name", "StableDiffusionPipeline", where);
-  if (type != "StableDiffusionPipeline" && type != "AttunePixelDiffusion") {
-    throw Error(fmt::format("{}: expected '_class_name' StableDiffusionPipeline or AttunePixelDiffusion, found '{}'",
-                            where, type));
-  }
-}
-
 void check_fit(const DiffusionDescription& model) {
   const std::string where = model.folder.string();
-  const std::int64_t channels = model.vae ? model.vae->latent_channels : 3;
-  if (model.unet.in_channels != channels || model.unet.out_channels != channels) {
-    throw Error(fmt::format("{}: expected a UNet from {} channels to {}, as {}, found {} to {}", where, channels,
-                            channels, model.vae ? "the latents of vae/ have" : "pixels without a vae/ have",
-                            model.unet.in_channels, model.unet.out_channels));
-  }
+  check_channels(model.unet, model.vae, where);
   if (model.text && model.text->width != model.unet.hidden_width) {
     throw Error(fmt::format("{}: expected a text encoder of the UNet's 'cross_attention_dim' {}, found {}", where,
                             model.unet.hidden_width, model.text->width));
@@ -59,20 +46,6 @@ void check_fit(const DiffusionDescription& model) {
 std::string name_of_folder(const fs::path& folder) {
   const fs::path absolute = fs::weakly_canonical(folder);
   return absolute.has_filename() ? absolute.filename().string() : absolute.parent_path().filename().string();
-}
-
-Json index_json(bool latent, bool text, const std::string& scheduler) {
-  const Json none = Json::array({nullptr, nullptr});
-  // Without an autoencoder the folder is no pipeline of diffusers, but its parts are models of diffusers.
-  Json index = {{"_class_name", latent ? "StableDiffusionPipeline" : "AttunePixelDiffusion"},
-                {"unet", {"diffusers", "UNet2DConditionModel"}},
-                {"scheduler", {"diffusers", scheduler}}};
-  if (latent) index["vae"] = {"diffusers", "AutoencoderKL"};
-  if (text) index["text_encoder"] = {"transformers", "CLIPTextModel"};
-  if (text) index["tokenizer"] = {"transformers", "CLIPTokenizer"};
-  if (latent) index["safety_checker"] = none;
-  if (latent) index["feature_extractor"] = none;
-  return index;
 }
 
 void write_unet(const fs::path& folder, const DiffusionParts& parts) {
@@ -88,8 +61,8 @@ void write_parts(const fs::path& folder, const DiffusionParts& parts) {
     write_json(folder / "scheduler" / "scheduler_config.json", sampler_json(parts.sampler));
     if (!parts.clip.empty()) write_text_encoder(parts.clip, folder, parts.type);
     write_json(folder / "model_index.json",
-               index_json(false, !parts.clip.empty(),
-                          json_at<std::string>(sampler_json(parts.sampler), "_class_name", "scheduler")));
+               model_index_json(false, !parts.clip.empty(),
+                                json_at<std::string>(sampler_json(parts.sampler), "_class_name", "scheduler")));
     return;
   }
   for (const char* part : {"vae", "text_encoder", "tokenizer", "scheduler"}) {
@@ -130,7 +103,7 @@ DiffusionDescription describe_diffusion_folder(const fs::path& folder) {
   model.name = name_of_folder(folder);
   const fs::path index = folder / "model_index.json", unet = folder / "unet" / "config.json",
                  vae = folder / "vae" / "config.json";
-  check_index(read_object(index), index.string());
+  check_model_index(read_object(index), index.string());
   model.unet = read_unet_config(read_object(unet), unet.string());
   model.scheduler = read_object(folder / "scheduler" / "scheduler_config.json");
   if (fs::exists(folder / "vae")) model.vae = read_vae_config(read_object(vae), vae.string());

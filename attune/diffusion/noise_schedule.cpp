@@ -71,18 +71,6 @@ void check(const NoiseConfig& config) {
 
 }  // namespace
 
-std::string_view name_of(Prediction prediction) {
-  switch (prediction) {
-    case Prediction::kNoise:
-      return "epsilon";
-    case Prediction::kVelocity:
-      return "v_prediction";
-    case Prediction::kClean:
-      return "sample";
-  }
-  throw Error("noise schedule: unknown prediction");
-}
-
 NoiseSchedule::NoiseSchedule(const NoiseConfig& config) : config_(config) {
   check(config_);
   betas_ = betas_of(config_);

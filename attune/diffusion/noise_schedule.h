@@ -1,29 +1,12 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <string_view>
-#include <vector>
+#include <utility>
 
-#include "attune/base/json.h"
+#include "attune/diffusion/sampler_config.h"
 #include "attune/tensors/tensor.h"
 
 namespace attune {
-
-/// What a denoising network says of noisy maps.
-enum class Prediction { kNoise, kVelocity, kClean };
-/// "epsilon", "v_prediction" or "sample", as diffusers writes them.
-std::string_view name_of(Prediction prediction);
-
-/// How noise grows over the steps of training.
-struct NoiseConfig {
-  std::int64_t steps = 1000;  // T
-  double beta_start = 1e-4, beta_end = 0.02;
-  enum class Betas { kLinear, kScaledLinear, kSquaredCosine } betas = Betas::kLinear;
-  std::vector<double> given_betas;      // "trained_betas": in place of the three above
-  bool rescale_to_zero_signal = false;  // "rescale_betas_zero_snr", Lin et al. 2023
-  Prediction prediction = Prediction::kNoise;
-};
 
 /// Noise over maps at times 0 to T - 1 (Ho et al. 2020),
 ///   x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) e,  velocity v = sqrt(a_t) e - sqrt(1 - a_t) x_0 (Salimans and Ho 2022),

@@ -1,10 +1,9 @@
-#include <set>
+#include "attune/diffusion/sampler_config.h"
 
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
-#include "attune/clip/folder.h"
-#include "attune/diffusion/sampler.h"
+#include "attune/clip/config_members.h"
 
 namespace attune {
 namespace {
@@ -86,6 +85,18 @@ NoiseConfig read_noise(const Json& json, const std::string& where) {
 }
 
 }  // namespace
+
+std::string_view name_of(Prediction prediction) {
+  switch (prediction) {
+    case Prediction::kNoise:
+      return "epsilon";
+    case Prediction::kVelocity:
+      return "v_prediction";
+    case Prediction::kClean:
+      return "sample";
+  }
+  throw Error("scheduler: unknown prediction");
+}
 
 SamplerKind sampler_named(std::string_view name) {
   const auto kind = find_name(kKinds, name);

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
-#include "attune/clip/folder.h"
+#include "attune/clip/config_members.h"
 
 namespace attune {
 namespace {
