@@ -31,8 +31,7 @@ namespace attune {
 namespace {
 
 constexpr double kTurn = 0.2;         // seconds of one search before it is the other's turn
-constexpr double kFirstPoint = 0.05;  // seconds, and every point later by a quarter
-constexpr double kPointGrowth = 1.25;
+constexpr double kFirstPoint = 0.05;  // seconds
 
 constexpr int kDrawn = 4;  // pictures of a row of a sheet
 constexpr double kEarly = 0.1, kGuidance = 4.0;
@@ -43,7 +42,7 @@ struct Options {
   std::string model = "models/sketch", templates = "{}|a {}|a drawing of a {}", concepts,
               measured = "fluent-emoji-flat";
   std::string learned = "noto,twemoji,emojione,openmoji", sheets;
-  double seconds = 15, cones_rate = 0.02, inversion_rate = 0.01;
+  double seconds = 15, growth = 1.25, cones_rate = 0.02, inversion_rate = 0.01;
   std::int64_t batch = 8, pairs = 64, skip = 0, count = 3, first_seed = 1, seeds = 3;
 };
 
@@ -83,12 +82,13 @@ OptimSettings optim(double rate, std::int64_t batch) {
 class Runner {
  public:
   Runner(std::string method, Learner& learner, std::function<Tensor()> rows, const DenoisingProbe& probe,
-         std::int64_t batch, std::int64_t samples)
+         const Options& options, std::int64_t samples)
       : method_(std::move(method)),
         rows_(std::move(rows)),
         probe_(probe),
         stages_(learner.stages({samples, 1})),
-        samples_(batch) {
+        samples_(options.batch),
+        growth_(options.growth) {
     stages_.front()->begin_epoch(0);
     measure();
   }
@@ -104,7 +104,7 @@ class Runner {
       ++steps_;
       if (seconds_ < next_) continue;
       measure();
-      next_ = std::max(next_, seconds_) * kPointGrowth;
+      next_ = std::max(next_, seconds_) * growth_;
     }
   }
   void measure() { points_.push_back({{"step", steps_}, {"seconds", seconds_}, {"loss", probe_.loss(rows_())}}); }
@@ -116,6 +116,7 @@ class Runner {
   const DenoisingProbe& probe_;
   Stages stages_;
   Same samples_;
+  double growth_;
   double seconds_ = 0, next_ = kFirstPoint;
   std::int64_t steps_ = 0;
   Json points_ = Json::array();
@@ -214,9 +215,9 @@ void compare(const Options& options, const std::shared_ptr<const DiffusionModel>
   TextualInversion inversion(token_rows(*encoder, name, 1), optim(options.inversion_rate, options.batch), encoder,
                              templates, &inversion_task, seed);
 
-  Runner runners[] = {{"cones", cones, [&] { return cones.embeddings(); }, probe, options.batch, cones_task.samples()},
-                      {"textual_inversion", inversion, [&] { return inversion.rows(); }, probe, options.batch,
-                       inversion_task.samples()}};
+  Runner runners[] = {
+      {"cones", cones, [&] { return cones.embeddings(); }, probe, options, cones_task.samples()},
+      {"textual_inversion", inversion, [&] { return inversion.rows(); }, probe, options, inversion_task.samples()}};
   // One sheet a concept, of its first seed.
   std::optional<Sheet> sheet;
   if (!options.sheets.empty() && seed == static_cast<std::uint64_t>(options.first_seed)) {
@@ -281,6 +282,7 @@ int main(int count, char** arguments) {
   app.add_option("--sheets", options.sheets, "folder for a sheet of each concept; without it none is drawn");
   app.add_option("--measured", options.measured, "set whose drawing is measured")->capture_default_str();
   app.add_option("--seconds", options.seconds, "processor time of each search")->capture_default_str();
+  app.add_option("--growth", options.growth, "factor from one measured time to the next")->capture_default_str();
   app.add_option("--batch", options.batch, "samples a step")->capture_default_str();
   app.add_option("--pairs", options.pairs, "pairs of time and noise")->capture_default_str();
   app.add_option("--cones-rate", options.cones_rate, "learning rate")->capture_default_str();

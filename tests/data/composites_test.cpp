@@ -101,6 +101,19 @@ TEST_F(Composites, DamagedListsAreReadOrRefusedWithAnError) {
   EXPECT_GT(refused, 10);
 }
 
+TEST_F(Composites, WhatListsLackIsNamed) {
+  const auto message = [](const std::string& text) {
+    return error_of([&] { parse_drawing_lists(text, "lists.json"); });
+  };
+  EXPECT_THAT(message("[]"), HasSubstr("lists.json: expected an object"));
+  EXPECT_THAT(message(R"({"domains": {}, "icons": {}})"), HasSubstr("\"concepts\" to be a list"));
+  EXPECT_THAT(message(R"({"concepts": [], "domains": [], "icons": {}})"), HasSubstr("\"domains\" to be an object"));
+  EXPECT_THAT(message(R"({"concepts": [], "domains": {"one": ["a"]}, "icons": {"b": {}}})"), HasSubstr("\"a\""));
+  EXPECT_THAT(message(R"({"concepts": [], "domains": {}, "icons": {"a": {"1": 2}}})"), HasSubstr("icons"));
+  EXPECT_THAT(message(R"({"concepts": [{"code": "1", "held_out": true}], "domains": {}, "icons": {}})"),
+              HasSubstr("concepts[0]"));
+}
+
 TEST_F(Composites, AMaskIsWhereTheDrawingIsSeen) {
   const Drawings drawings = usual();
   CompositeSettings settings;
