@@ -9,9 +9,9 @@ if(ATTUNE_TENSORS)
   target_compile_options(attune_torch PUBLIC -pthread -fPIC)
   # LibTorch brings headers of its own fmt, which hide the installed ones and belong to no library we link.
   target_compile_definitions(attune_torch PUBLIC FMT_HEADER_ONLY=1)
-  target_precompile_headers(attune_torch PRIVATE <ATen/ATen.h> <torch/csrc/autograd/custom_function.h>
-    <torch/csrc/autograd/autograd.h> <nlohmann/json.hpp> <fmt/format.h> <filesystem> <functional> <map> <memory>
-    <optional> <span> <string> <vector>)
+  set(ATTUNE_PRECOMPILED <ATen/ATen.h> <torch/csrc/autograd/custom_function.h> <torch/csrc/autograd/autograd.h>
+    <nlohmann/json.hpp> <fmt/format.h> <filesystem> <functional> <map> <memory> <optional> <span> <string> <vector>)
+  target_precompile_headers(attune_torch PRIVATE ${ATTUNE_PRECOMPILED})
 endif()
 
 function(attune_use_tensors target)
@@ -19,6 +19,7 @@ function(attune_use_tensors target)
   target_precompile_headers(${target} REUSE_FROM attune_torch)
 endfunction()
 
+# The sources of a room may be compiled as one (CMAKE_UNITY_BUILD): what their unnamed namespaces hold differs in name.
 function(attune_room name)
   cmake_parse_arguments(ROOM "TENSORS" "" "ROOMS;LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/attune/${name}/*.cpp)
@@ -30,6 +31,10 @@ function(attune_room name)
     return()
   endif()
   add_library(attune_${name} STATIC ${sources})
+  # Each of these says the same in other instructions, under the same names.
+  set(vectorised ${sources})
+  list(FILTER vectorised INCLUDE REGEX "_avx[0-9a-z_]*\\.cpp$")
+  set_source_files_properties(${vectorised} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   add_library(Attune::${name} ALIAS attune_${name})
   target_include_directories(attune_${name} PUBLIC $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}> $<INSTALL_INTERFACE:include>)
   target_link_libraries(attune_${name} PUBLIC attune_flags Threads::Threads)

@@ -2,6 +2,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <fmt/format.h>
 #include <sys/file.h>
@@ -18,6 +20,23 @@ FileLock::FileLock(int descriptor, const std::filesystem::path& path) : descript
 
 FileLock::~FileLock() {
   ::flock(descriptor_, LOCK_UN);
+}
+
+HeldFile::HeldFile(const std::filesystem::path& path)
+    : descriptor_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
+  if (descriptor_ < 0) throw Error(fmt::format("cannot write {}: {}", path.string(), std::strerror(errno)));
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
+  const int reason = errno;
+  ::close(descriptor_);
+  if (reason == EWOULDBLOCK) {
+    throw UsageError(fmt::format("{}: another process is at work in this folder; wait for its end or name another one",
+                                 path.string()));
+  }
+  throw Error(fmt::format("cannot lock {}: {}", path.string(), std::strerror(reason)));
+}
+
+HeldFile::~HeldFile() {
+  ::close(descriptor_);
 }
 
 }  // namespace attune

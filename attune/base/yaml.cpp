@@ -20,7 +20,7 @@ namespace attune {
 namespace {
 
 constexpr std::size_t kLargestText = std::size_t{1} << 20;
-constexpr std::size_t kDeepest = 32;
+constexpr std::size_t kDeepestYaml = 32;
 /// Values that a text may stand for after its aliases are replaced by copies.
 constexpr std::size_t kMostValues = 200'000;
 /// Characters of JSON that the copies made for anchors and aliases may add up to.
@@ -103,7 +103,7 @@ class Builder : public YAML::EventHandler {
     if (found == anchors_.end()) refuse(mark, "expected an alias of a finished value, found one that refers to itself");
     if (wants_key()) refuse(mark, "expected a text as key, found an alias");
     const Anchored& anchored = found->second;
-    if (stack_.size() + anchored.depth > kDeepest) refuse_depth(mark);
+    if (stack_.size() + anchored.depth > kDeepestYaml) refuse_depth(mark);
     count(mark, anchored.values, anchored.size);
     place(Json(anchored.value), anchored.depth);
   }
@@ -159,7 +159,7 @@ class Builder : public YAML::EventHandler {
     throw Error(fmt::format("{}:{}:{}: {}", name_, mark.line + 1, mark.column + 1, text));
   }
   [[noreturn]] void refuse_depth(const YAML::Mark& mark) const {
-    refuse(mark, fmt::format("expected YAML nested at most {} deep", kDeepest));
+    refuse(mark, fmt::format("expected YAML nested at most {} deep", kDeepestYaml));
   }
   void check_tag(const YAML::Mark& mark, const std::string& tag) const {
     if (!tag.empty() && tag != "?" && tag != "!") refuse(mark, fmt::format("expected no tag, found {}", tag));
@@ -182,7 +182,7 @@ class Builder : public YAML::EventHandler {
   void open(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, Json value) {
     check_tag(mark, tag);
     if (wants_key()) refuse(mark, "expected a text as key, found a map or a list");
-    if (stack_.size() >= kDeepest) refuse_depth(mark);
+    if (stack_.size() >= kDeepestYaml) refuse_depth(mark);
     stack_.push_back(Level{std::move(value), mark, anchor, values_});
     count(mark, 1, 0);
   }

@@ -18,13 +18,6 @@
 namespace attune {
 namespace {
 
-std::string duration(double seconds) {
-  const auto whole = static_cast<std::int64_t>(seconds + 0.5);
-  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
-  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  return fmt::format("{} s", whole);
-}
-
 /// Shows how far long work has come: on a terminal one line that is drawn again, elsewhere a line every half minute.
 class ProgressLine final : public Progress {
  public:
@@ -81,6 +74,13 @@ class ProgressLine final : public Progress {
 };
 
 }  // namespace
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<std::int64_t>(seconds + 0.5);
+  if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
+  if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} s", whole);
+}
 
 void add_common(CLI::App& verb, Common& common) {
   verb.add_option("--seed", common.seed, "seed of everything random")->capture_default_str()->group("Everywhere");

@@ -44,6 +44,9 @@ void print_json(const Json& value);
 std::shared_ptr<const ClipModel> open_model(const Common& common, const std::string& name, bool text = true,
                                             bool image = true);
 
+/// "2 h 05 min", "3 min 10 s", "42 s".
+std::string duration(double seconds);
+
 /// The words that the program was started with, quoted where a shell needs it.
 std::string command_line();
 void set_command_line(int count, char** arguments);

@@ -144,12 +144,6 @@ int jobs_of(const StudyArguments& arguments, const StudyOutlook& outlook) {
   return std::max(1, arguments.common.threads > 0 ? std::min(arguments.common.threads, left) : left);
 }
 
-std::string duration(double seconds) {
-  if (seconds < 90) return fmt::format("{:.0f} s", seconds);
-  if (seconds < 5400) return fmt::format("{:.0f} min", seconds / 60);
-  return fmt::format("{:.1f} h", seconds / 3600);
-}
-
 std::string describe(const StudyDesign& design, const std::vector<StudyMethod>& methods, const StudyPlan& plan,
                      const StudyOutlook& outlook, int jobs) {
   std::vector<std::string> labels, tests;

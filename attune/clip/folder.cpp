@@ -4,6 +4,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/json.h"
+#include "attune/formats/limits.h"
 
 namespace attune {
 
@@ -88,8 +89,6 @@ VisionConfig read_vision_config(const Json& json, const std::string& where) {
 }
 
 namespace {
-
-constexpr std::uint64_t kConfigLimit = 16 << 20;
 
 void check_side(std::int64_t side, std::int64_t expected, const char* key, const std::string& where) {
   if (side != expected) {

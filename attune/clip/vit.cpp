@@ -142,7 +142,7 @@ bool any_wants_gradients(Tensor pixels, Tuning tuning) {
 }
 
 /// Graphs that are kept for the backward, of pictures together; about what four pictures of ViT-B/16 need.
-constexpr std::int64_t kGraphBytes = std::int64_t{256} << 20;
+constexpr std::int64_t kPictureGraphBytes = std::int64_t{256} << 20;
 /// And about as much of a part, unless one picture needs more.
 constexpr std::int64_t kPartGraphBytes = std::int64_t{96} << 20;
 
@@ -206,7 +206,7 @@ class FrozenVit : public ImageTower {
     const bool one = parts < 2 || !pixels.is_cpu() || !divides(tuning, batch) || (gradients && drops(tuning));
     if (one) return encode_vit(config_, weights_, pixels, tuning, local);
     return encode_vit_in_parts(config_, weights_, pixels, tuning, local,
-                               {parts, kGraphBytes / graph_bytes(config_, rows())});
+                               {parts, kPictureGraphBytes / graph_bytes(config_, rows())});
   }
 
  private:

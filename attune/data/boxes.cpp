@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 constexpr const char* kBeside = "_annotations.coco.json";
 
 /// The part that a name such as "train2017" or "valid" begins with; null: none.
-std::vector<BoxPicture>* part_named(BoxDataset& dataset, std::string_view name) {
+std::vector<BoxPicture>* pictures_of_part(BoxDataset& dataset, std::string_view name) {
   if (name.starts_with("train")) return &dataset.train;
   if (name.starts_with("val")) return &dataset.val;
   if (name.starts_with("test")) return &dataset.test;
@@ -51,7 +51,7 @@ BoxDataset coco_parts(const fs::path& root, bool masks) {
     const std::string stem = file.stem().string();
     if (file.extension() != ".json" || !stem.starts_with("instances_")) continue;
     const std::string part = stem.substr(std::string("instances_").size());
-    if (auto* pictures = part_named(dataset, part)) add_coco(dataset, file, part, *pictures, masks);
+    if (auto* pictures = pictures_of_part(dataset, part)) add_coco(dataset, file, part, *pictures, masks);
   }
   return dataset;
 }
@@ -64,7 +64,7 @@ BoxDataset coco_beside(const fs::path& root, bool masks) {
   std::sort(folders.begin(), folders.end());
   for (const fs::path& folder : folders) {
     if (!fs::exists(folder / kBeside)) continue;
-    if (auto* pictures = part_named(dataset, folder.filename().string())) {
+    if (auto* pictures = pictures_of_part(dataset, folder.filename().string())) {
       add_coco(dataset, folder / kBeside, folder.filename(), *pictures, masks);
     }
   }

@@ -12,7 +12,7 @@
 namespace attune {
 namespace {
 
-constexpr std::int64_t kMostPixels = 1'000'000;  // of a side
+constexpr std::int64_t kLongestSide = 1'000'000;  // of a side
 
 const Json& list_of(const Json& json, const char* key, const std::string& name) {
   const auto found = json.is_object() ? json.find(key) : json.end();
@@ -24,8 +24,8 @@ const Json& list_of(const Json& json, const char* key, const std::string& name) 
 
 std::int64_t side_of(const Json& json, const char* key, const std::string& where) {
   const auto side = json_at<std::int64_t>(json, key, where);
-  if (side < 1 || side > kMostPixels) {
-    throw Error(fmt::format("{}: expected \"{}\" from 1 to {}, found {}", where, key, kMostPixels, side));
+  if (side < 1 || side > kLongestSide) {
+    throw Error(fmt::format("{}: expected \"{}\" from 1 to {}, found {}", where, key, kLongestSide, side));
   }
   return side;
 }

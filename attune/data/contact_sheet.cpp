@@ -13,7 +13,7 @@
 namespace attune {
 namespace {
 
-constexpr std::int64_t kMostPixels = 64'000'000;
+constexpr std::int64_t kMostSheetPixels = 64'000'000;
 
 Image cell_image(const std::filesystem::path& path, int cell) {
   try {
@@ -38,9 +38,9 @@ Image contact_sheet(const Dataset& dataset, const std::vector<Sample>& samples, 
   }
   const auto rows = static_cast<std::int64_t>((samples.size() + static_cast<std::size_t>(columns) - 1) /
                                               static_cast<std::size_t>(columns));
-  if (columns > kMostPixels / cell / cell / rows) {
+  if (columns > kMostSheetPixels / cell / cell / rows) {
     throw UsageError(fmt::format("contact sheet: expected at most {} pixels, found {} x {} cells of {} x {}",
-                                 kMostPixels, columns, rows, cell, cell));
+                                 kMostSheetPixels, columns, rows, cell, cell));
   }
   Image sheet{columns * cell, static_cast<int>(rows) * cell, {}};
   sheet.rgb.assign(static_cast<std::size_t>(sheet.width) * static_cast<std::size_t>(sheet.height) * 3, 255);

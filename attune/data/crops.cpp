@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Part {
+struct CutPart {
   const char* name;
   const std::vector<BoxPicture>& pictures;
 };
@@ -184,10 +184,10 @@ CropReport cut_crops(const BoxDataset& dataset, const fs::path& out, const CropO
 
   const UnfinishedFolder folder(fs::absolute(out / "").parent_path().string() + ".unfinished");
   Cutter cutter(dataset, folder.path(), options);
-  const Part parts[] = {{"train", dataset.train}, {"val", dataset.val}, {"test", dataset.test}, {"", dataset.all}};
+  const CutPart parts[] = {{"train", dataset.train}, {"val", dataset.val}, {"test", dataset.test}, {"", dataset.all}};
   std::size_t done = 0, total = 0;
-  for (const Part& part : parts) total += part.pictures.size();
-  for (const Part& part : parts) {
+  for (const CutPart& part : parts) total += part.pictures.size();
+  for (const CutPart& part : parts) {
     for (const BoxPicture& picture : part.pictures) {
       if (stop_requested()) throw Error(fmt::format("{}: stopped before the end; nothing is kept", out.string()));
       cutter.cut(picture, part.name);

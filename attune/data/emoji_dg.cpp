@@ -26,7 +26,7 @@ namespace attune {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::string_view kFormat = "emoji-dg-1";
+constexpr std::string_view kEmojiDgFormat = "emoji-dg-1";
 constexpr std::array<std::uint8_t, 3> kWhite = {255, 255, 255};
 
 /// Without a flush to the disk for each of thousands of pictures: the index, written last, makes the folder valid.
@@ -39,13 +39,13 @@ void write_picture(const fs::path& path, const std::string& png) {
 }
 
 /// A drawing to be made.
-struct Drawing {
+struct ListedDrawing {
   std::string path, code, set, domain, icon;
   std::size_t concept_at = 0;
 };
 
-std::vector<Drawing> drawings_of(const DrawingLists& lists, const std::string& where) {
-  std::vector<Drawing> drawings;
+std::vector<ListedDrawing> drawings_of(const DrawingLists& lists, const std::string& where) {
+  std::vector<ListedDrawing> drawings;
   for (const auto& [domain, sets] : lists.domains) {
     for (const std::string& set : sets) {
       const auto& icons = lists.icons.at(set);
@@ -62,16 +62,13 @@ std::vector<Drawing> drawings_of(const DrawingLists& lists, const std::string& w
   return drawings;
 }
 
-Json index_of(const Json& lists, const std::vector<Drawing>& drawings, int size, const std::string& hash) {
-  Json index = {{"format", kFormat},
-                {"size", size},
-                {"lists_sha256", hash},
-                {"subgroups", lists["subgroups"]},
-                {"concepts", lists["concepts"]},
-                {"domains", Json::array()},
+Json index_of(const Json& lists, const std::vector<ListedDrawing>& drawings, int size, const std::string& hash) {
+  Json index = {{"format", kEmojiDgFormat},      {"size", size},
+                {"lists_sha256", hash},          {"subgroups", lists["subgroups"]},
+                {"concepts", lists["concepts"]}, {"domains", Json::array()},
                 {"pictures", Json::array()}};
   for (const auto& [domain, sets] : lists["domains"].items()) index["domains"].push_back(domain);
-  for (const Drawing& drawing : drawings) {
+  for (const ListedDrawing& drawing : drawings) {
     index["pictures"].push_back(
         {{"path", drawing.path}, {"concept", drawing.concept_at}, {"domain", drawing.domain}, {"set", drawing.set}});
   }
@@ -104,7 +101,7 @@ Benchmark read_benchmark(const Json& index, const std::string& where) {
 }  // namespace
 
 fs::path emoji_dg_folder() {
-  return cache_folder() / kFormat;
+  return cache_folder() / kEmojiDgFormat;
 }
 
 void render_emoji_dg(const fs::path& lists_file, const fs::path& icons, const fs::path& out, int size, int threads,
@@ -112,17 +109,17 @@ void render_emoji_dg(const fs::path& lists_file, const fs::path& icons, const fs
   if (size < 8 || size > 1024) throw UsageError(fmt::format("size: expected 8 to 1024 pixels, found {}", size));
   const std::string text = read_file(lists_file);
   const Json lists = parse_json(text, lists_file.string());
-  const std::vector<Drawing> drawings =
+  const std::vector<ListedDrawing> drawings =
       drawings_of(parse_drawing_lists(text, lists_file.string()), lists_file.string());
   read_benchmark(lists, lists_file.string());
   std::map<std::string, std::unique_ptr<IconSet>> sets;
-  for (const Drawing& drawing : drawings) {
+  for (const ListedDrawing& drawing : drawings) {
     auto& set = sets[drawing.set];
     if (!set) set = std::make_unique<IconSet>(open_icon_set(icons, drawing.set));
   }
   fs::remove(out / "index.json");
   const auto render = [&](std::int64_t i) {
-    const Drawing& drawing = drawings[static_cast<std::size_t>(i)];
+    const ListedDrawing& drawing = drawings[static_cast<std::size_t>(i)];
     const std::string svg = sets.at(drawing.set)->svg(drawing.icon, size);
     const AlphaImage image = render_svg(svg, size, size, fmt::format("{}:{}", drawing.set, drawing.icon));
     write_picture(out / drawing.path, encode_png(composite(image, kWhite)));
@@ -141,8 +138,8 @@ Dataset open_emoji_dg(const fs::path& folder, EmojiTask task) {
   }
   const std::string where = file.string();
   const Json index = read_json(file);
-  if (json_at<std::string>(index, "format", where) != kFormat)
-    throw Error(fmt::format("{}: expected the format {}", where, kFormat));
+  if (json_at<std::string>(index, "format", where) != kEmojiDgFormat)
+    throw Error(fmt::format("{}: expected the format {}", where, kEmojiDgFormat));
   const Benchmark benchmark = read_benchmark(index, where);
   const bool by_subgroup = task == EmojiTask::kSubgroups;
   Dataset dataset;

@@ -15,12 +15,12 @@ namespace attune {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::uint64_t kLargestList = 64U << 20;
+constexpr std::uint64_t kLargestAircraftList = 64U << 20;
 /// CoOp's names for the folders of ImageNetV2, -Sketch, -A and -R.
 constexpr std::array<std::string_view, 4> kVariants = {"imagenetv2", "imagenet-sketch", "imagenet-adversarial",
                                                        "imagenet-rendition"};
 
-std::vector<std::string_view> lines_of(std::string_view text) {
+std::vector<std::string_view> aircraft_lines(std::string_view text) {
   std::vector<std::string_view> lines;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
@@ -48,7 +48,7 @@ Listing parse_aircraft_list(std::string_view text, const std::vector<std::string
   for (const std::string& name : variants) labels.emplace(name, static_cast<std::int64_t>(labels.size()));
   Listing listing;
   std::int64_t number = 0;
-  for (const std::string_view line : lines_of(text)) {
+  for (const std::string_view line : aircraft_lines(text)) {
     ++number;
     if (line.empty()) continue;
     Entry entry;
@@ -67,16 +67,16 @@ Listing parse_aircraft_list(std::string_view text, const std::vector<std::string
 }
 
 Listing list_aircraft(const fs::path& folder) {
-  const std::string names = read_file(folder / "variants.txt", kLargestList);
+  const std::string names = read_file(folder / "variants.txt", kLargestAircraftList);
   std::vector<std::string> variants;
-  for (const std::string_view line : lines_of(names)) {
+  for (const std::string_view line : aircraft_lines(names)) {
     if (!line.empty()) variants.emplace_back(line);
   }
   Listing listing;
   const std::pair<const char*, Part> parts[] = {{"train", Part::kTrain}, {"val", Part::kVal}, {"test", Part::kTest}};
   for (const auto& [name, part] : parts) {
     const fs::path file = folder / fmt::format("images_variant_{}.txt", name);
-    Listing one = parse_aircraft_list(read_file(file, kLargestList), variants, part, file.string());
+    Listing one = parse_aircraft_list(read_file(file, kLargestAircraftList), variants, part, file.string());
     std::move(one.entries.begin(), one.entries.end(), std::back_inserter(listing.entries));
   }
   return listing;

@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kAnnotationLimit = 16 << 20;
-constexpr double kMostPixels = 1e6;
+constexpr double kLargestCoordinate = 1e6;
 
 const XmlElement& member(const XmlElement& parent, std::string_view name, const std::string& where) {
   const XmlElement* found = parent.child(name, where);
@@ -36,9 +36,9 @@ double number_of(const XmlElement& parent, std::string_view name, const std::str
   const std::string text = text_of(parent, name, where);
   double value = 0;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || !(std::abs(value) <= kMostPixels)) {
-    throw Error(fmt::format("{}: expected a number of at most {} in <{}>, found \"{}\"", where, kMostPixels, name,
-                            text.substr(0, 40)));
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size() || !(std::abs(value) <= kLargestCoordinate)) {
+    throw Error(fmt::format("{}: expected a number of at most {} in <{}>, found \"{}\"", where, kLargestCoordinate,
+                            name, text.substr(0, 40)));
   }
   return value;
 }

@@ -5,13 +5,13 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/diffusion/model_index.h"
+#include "attune/formats/limits.h"
 
 namespace attune {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kConfigLimit = 16 << 20;
 constexpr const char* kStem = "diffusion_pytorch_model";
 
 Json read_object(const fs::path& path) {

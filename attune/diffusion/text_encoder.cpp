@@ -11,6 +11,7 @@
 #include "attune/clip/folder.h"
 #include "attune/clip/text_tower.h"
 #include "attune/clip/weights.h"
+#include "attune/formats/limits.h"
 #include "attune/tensors/sequence_attention.h"
 
 namespace attune {
@@ -18,7 +19,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kConfigLimit = 16 << 20;
 constexpr std::string_view kPrefix = "text_model.";
 
 /// The content of the special token `name` in a file of the tokenizer, which is a text or {"content": text}.

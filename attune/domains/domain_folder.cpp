@@ -9,6 +9,7 @@
 #include "attune/base/json.h"
 #include "attune/clip/folder.h"
 #include "attune/domains/domain_model.h"
+#include "attune/formats/limits.h"
 
 namespace attune {
 namespace {
@@ -16,7 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using Kind = DomainConfig::Kind;
 
-constexpr std::uint64_t kFileLimit = 16 << 20;
 constexpr std::int64_t kMostPatches = 128 * 128;
 constexpr const char* kTypes = "vit, vit_mae, dinov2, sam or sam_vision_model";
 
@@ -29,7 +29,7 @@ std::optional<Kind> kind_named(const std::string& type) {
 }
 
 Json read_object(const fs::path& path) {
-  Json json = read_json(path, kFileLimit);
+  Json json = read_json(path, kConfigLimit);
   if (!json.is_object()) throw Error(path.string() + ": expected an object");
   return json;
 }
@@ -163,7 +163,7 @@ const BlockNames kSamNames = {{"attn.qkv"}, "attn.proj", "layer_norm1", "layer_n
 bool is_domain_folder(const fs::path& folder) {
   const fs::path path = folder / "config.json";
   if (!fs::exists(path)) return false;
-  const Json json = read_json(path, kFileLimit);
+  const Json json = read_json(path, kConfigLimit);
   const auto type = json.is_object() ? json.find("model_type") : json.end();
   return type != json.end() && type->is_string() && kind_named(type->get<std::string>()).has_value();
 }

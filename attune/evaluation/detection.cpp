@@ -61,14 +61,14 @@ void compare(Scene& scene, Compared compared) {
 enum class Outcome : std::uint8_t { kWrong, kRight, kIgnored };
 
 /// What became of the detections of a category, over all pictures, for one range of areas.
-struct Tally {
+struct Matches {
   std::vector<double> scores;
   std::vector<std::size_t> ranks;                          // within their pictures
   std::array<std::vector<Outcome>, kThresholds> outcomes;  // by threshold
   std::int64_t asked = 0;                                  // objects that count
 };
 
-void match(const Scene& scene, const std::pair<double, double>& range, Tally& tally) {
+void match(const Scene& scene, const std::pair<double, double>& range, Matches& tally) {
   const auto outside = [&](double area) { return area < range.first || area > range.second; };
   const auto ignored = [&](const BoxLabel& label) { return label.crowd || label.ignored || outside(label.area); };
   std::vector<std::size_t> objects(scene.objects.size());
@@ -110,7 +110,7 @@ struct Curve {
   double recall = 0;
 };
 
-Curve curve_of(const Tally& tally, const std::vector<std::size_t>& order, std::size_t t, std::size_t counted) {
+Curve curve_of(const Matches& tally, const std::vector<std::size_t>& order, std::size_t t, std::size_t counted) {
   std::vector<double> recalls, precisions;
   double right = 0, wrong = 0;
   for (const std::size_t i : order) {
@@ -153,7 +153,7 @@ struct Means {
 void add_category(const std::vector<Scene>& scenes, Means& all, double& category_ap, double& category_ap50) {
   Mean own, own50;
   for (std::size_t a = 0; a < kAreas; ++a) {
-    Tally tally;
+    Matches tally;
     for (const Scene& scene : scenes) match(scene, kAreaRanges[a], tally);
     if (tally.asked == 0) continue;
     std::vector<std::size_t> order(tally.scores.size());

@@ -13,8 +13,8 @@
 namespace attune {
 namespace {
 
-constexpr std::array kColours = {"#d7301f", "#0570b0", "#238b45", "#88419d",
-                                 "#cc7000", "#02818a", "#ce1256", "#525252"};
+constexpr std::array kBoxColours = {"#d7301f", "#0570b0", "#238b45", "#88419d",
+                                    "#cc7000", "#02818a", "#ce1256", "#525252"};
 
 /// Drawings are scaled with the picture, so that they can be read where it is shown smaller.
 std::string svg_of(const Image& picture, const std::vector<DrawnBox>& boxes) {
@@ -64,7 +64,7 @@ void tint(Image& picture, const Mask& mask, const std::string& colour) {
   }
 }
 
-std::string number(double value) {
+std::string shown_share(double value) {
   return value < 0 ? "–" : fmt::format("{:.1f}", 100 * value);
 }
 
@@ -79,7 +79,7 @@ Table table_of(const std::string& caption, const std::string& heading, const std
 }  // namespace
 
 std::string category_colour(std::int64_t category) {
-  return kColours[static_cast<std::size_t>(category) % kColours.size()];
+  return kBoxColours[static_cast<std::size_t>(category) % kBoxColours.size()];
 }
 
 Image with_boxes(const Image& picture, const std::vector<DrawnBox>& boxes) {
@@ -128,13 +128,13 @@ std::string detection_page(const Json& results, const std::vector<BoxCategory>& 
       {"AR of 100", &DetectionMetrics::ar100}};
   for (const auto& [label, value] : rows) {
     TableRow row{{{label}}};
-    for (const MeasuredDetections& one : measured) row.cells.push_back({number(one.metrics.*value)});
+    for (const MeasuredDetections& one : measured) row.cells.push_back({shown_share(one.metrics.*value)});
     whole.rows.push_back(std::move(row));
   }
   Table by_category = table_of("AP50 by category, in per cent", "Category", names);
   for (std::size_t c = 0; c < categories.size(); ++c) {
     TableRow row{{{escape(categories[c].name)}}};
-    for (const MeasuredDetections& one : measured) row.cells.push_back({number(one.metrics.category_ap50.at(c))});
+    for (const MeasuredDetections& one : measured) row.cells.push_back({shown_share(one.metrics.category_ap50.at(c))});
     by_category.rows.push_back(std::move(row));
   }
   std::string shown = html_note("Found objects with their scores; dashed in white, what the annotations say.");

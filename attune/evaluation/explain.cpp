@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "attune/evaluation/json_values.h"
 #include "attune/methods/adapter.h"
 
 namespace attune {
@@ -17,10 +18,6 @@ std::vector<Sample> some_of(const std::vector<Sample>& samples, std::int64_t mos
   std::vector<Sample> some;
   for (const std::int64_t i : chosen) some.push_back(samples[static_cast<std::size_t>(i)]);
   return some;
-}
-
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
 
 Json words_json(const std::vector<NearWord>& words, const char* measure) {
@@ -55,7 +52,7 @@ Json removal_json(const Removal& removal) {
 }
 
 Json distance_json(const MeanDistance& distance) {
-  return {{"pairs", distance.pairs}, {"mean", number(distance.mean)}};
+  return {{"pairs", distance.pairs}, {"mean", number_or_null(distance.mean)}};
 }
 
 Json generated_json(const GeneratedPrompts& found) {
@@ -67,7 +64,7 @@ Json generated_json(const GeneratedPrompts& found) {
     labels.push_back({{"name", label.name},
                       {"largest_entry", label.largest_entry},
                       {"within_tanh", label.within_tanh},
-                      {"distance", number(label.distance)},
+                      {"distance", number_or_null(label.distance)},
                       {"x", label.x},
                       {"y", label.y}});
   }

@@ -65,6 +65,10 @@ std::string whole(std::int64_t count) {
   return digits;
 }
 
+std::string counted(std::size_t count, std::string_view one, std::string_view many) {
+  return fmt::format("{} {}", whole(static_cast<std::int64_t>(count)), count == 1 ? one : many);
+}
+
 int sensible_digits(std::int64_t count) {
   return count < 100 ? 0 : 1;
 }

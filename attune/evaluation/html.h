@@ -14,11 +14,12 @@ namespace attune {
 std::string escape(std::string_view text);
 
 /// Numbers as a reader wants them: a dash where they do not exist.
-std::string per_cent(double share, int digits = 1);                    // "54.2 %"
-std::string per_cent_plain(double share, int digits = 1);              // "54.2"
-std::string points(double difference, int digits = 1);                 // "+3.2" or "−3.2"
-std::string per_cent_range(const Interval& interval, int digits = 1);  // "52.4–56.0"
-std::string whole(std::int64_t count);                                 // "3,000"
+std::string per_cent(double share, int digits = 1);                                   // "54.2 %"
+std::string per_cent_plain(double share, int digits = 1);                             // "54.2"
+std::string points(double difference, int digits = 1);                                // "+3.2" or "−3.2"
+std::string per_cent_range(const Interval& interval, int digits = 1);                 // "52.4–56.0"
+std::string whole(std::int64_t count);                                                // "3,000"
+std::string counted(std::size_t count, std::string_view one, std::string_view many);  // "1 seed", "3 seeds"
 /// Shares of few samples deserve fewer digits: 0 below 100, else 1.
 int sensible_digits(std::int64_t count);
 

@@ -10,10 +10,6 @@
 namespace attune {
 namespace {
 
-std::string counted(std::size_t count, std::string_view one, std::string_view many) {
-  return fmt::format("{} {}", whole(static_cast<std::int64_t>(count)), count == 1 ? one : many);
-}
-
 std::string title_of(const Results& results) {
   return shown_method(results.method) + " on " + results.dataset;
 }

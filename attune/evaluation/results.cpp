@@ -8,18 +8,15 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/base/json_count.h"
+#include "attune/evaluation/json_values.h"
 
 namespace attune {
 namespace {
 
 constexpr std::uint64_t kLargestFile = std::uint64_t{256} << 20;
 
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
 Json accuracy_json(const Accuracy& accuracy) {
-  return {{"count", accuracy.count}, {"acc1", number(accuracy.acc1)}};
+  return {{"count", accuracy.count}, {"acc1", number_or_null(accuracy.acc1)}};
 }
 
 Json groups_json(const std::vector<NamedAccuracy>& groups) {
@@ -32,20 +29,20 @@ Json groups_json(const std::vector<NamedAccuracy>& groups) {
 void add_measurement(Json& target, const Measurement& measured) {
   const Metrics& metrics = measured.metrics;
   target["count"] = measured.count;
-  target["metrics"] = {{"acc1", number(metrics.acc1)},
-                       {"acc5", number(metrics.acc5)},
-                       {"mean_per_class_recall", number(metrics.mean_per_class_recall)},
-                       {"ece", number(metrics.ece)}};
+  target["metrics"] = {{"acc1", number_or_null(metrics.acc1)},
+                       {"acc5", number_or_null(metrics.acc5)},
+                       {"mean_per_class_recall", number_or_null(metrics.mean_per_class_recall)},
+                       {"ece", number_or_null(metrics.ece)}};
   target["per_class"] = Json::array();
   for (const NamedAccuracy& one : measured.per_class) {
     target["per_class"].push_back(
-        {{"name", one.name}, {"count", one.accuracy.count}, {"acc1", number(one.accuracy.acc1)}});
+        {{"name", one.name}, {"count", one.accuracy.count}, {"acc1", number_or_null(one.accuracy.acc1)}});
   }
   target["per_domain"] = Json::array();
   for (const DomainAccuracy& one : measured.per_domain) {
     target["per_domain"].push_back({{"name", one.name},
                                     {"count", one.accuracy.count},
-                                    {"acc1", number(one.accuracy.acc1)},
+                                    {"acc1", number_or_null(one.accuracy.acc1)},
                                     {"groups", groups_json(one.groups)}});
   }
   target["groups"] = groups_json(measured.groups);
@@ -55,8 +52,8 @@ void add_measurement(Json& target, const Measurement& measured) {
     target["reliability"].push_back({{"low", bin.low},
                                      {"high", bin.high},
                                      {"count", bin.count},
-                                     {"confidence", number(bin.confidence)},
-                                     {"accuracy", number(bin.accuracy)}});
+                                     {"confidence", number_or_null(bin.confidence)},
+                                     {"accuracy", number_or_null(bin.accuracy)}});
   }
 }
 

@@ -15,7 +15,7 @@
 namespace attune {
 namespace {
 
-std::atomic<double> counted{0};
+std::atomic<double> counted_operations{0};
 
 double elements(const Tensor& tensor) {
   return static_cast<double>(tensor.numel());
@@ -41,8 +41,8 @@ double operations_of(std::string_view name, c10::ArrayRef<const c10::IValue> inp
 std::unique_ptr<at::ObserverContext> count(const at::RecordFunction& function) {
   const double operations = operations_of(function.name(), function.inputs());
   if (operations > 0) {
-    double before = counted.load();
-    while (!counted.compare_exchange_weak(before, before + operations)) {
+    double before = counted_operations.load();
+    while (!counted_operations.compare_exchange_weak(before, before + operations)) {
     }
   }
   return nullptr;
@@ -52,7 +52,7 @@ std::unique_ptr<at::ObserverContext> count(const at::RecordFunction& function) {
 class OperationCounter {
  public:
   OperationCounter() {
-    counted = 0;
+    counted_operations = 0;
     handle_ =
         at::addGlobalCallback(at::RecordFunctionCallback(count).needsInputs(true).scopes({at::RecordScope::FUNCTION}));
   }
@@ -92,7 +92,7 @@ Timing time_rounds(const TimeBudget& budget, const std::function<void()>& work, 
   {
     const OperationCounter counter;
     spent = milliseconds(work);
-    timing.operations = counted;
+    timing.operations = counted_operations;
   }
   if (spent >= 1e3 * budget.seconds) times.push_back(spent);
   while (times.empty() || (static_cast<int>(times.size()) < budget.rounds && spent < 1e3 * budget.seconds)) {

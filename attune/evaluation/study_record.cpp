@@ -8,6 +8,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/json_count.h"
+#include "attune/evaluation/json_values.h"
 
 namespace attune {
 namespace {
@@ -15,18 +16,14 @@ namespace {
 constexpr std::string_view kFormat = "attune-study-1";
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
 /// A share in [0, 1]; NaN for null.
-double share_at(const Json& object, std::string_view key, const std::string& where) {
+double share_or_nan(const Json& object, std::string_view key, const std::string& where) {
   const double value = json_or<double>(object, key, kNan, where);
   if (value < 0 || value > 1) throw Error(fmt::format("{}: expected \"{}\" from 0 to 1, found {}", where, key, value));
   return value;
 }
 
-Json list_at(const Json& object, std::string_view key, const std::string& where) {
+Json required_list(const Json& object, std::string_view key, const std::string& where) {
   Json list = json_at<Json>(object, key, where);
   if (!list.is_array()) throw Error(fmt::format("{}: expected \"{}\" to be a list", where, key));
   return list;
@@ -38,17 +35,18 @@ Json to_json(const StudyScore& score) {
                 {"role", name_of(score.role)},
                 {"dataset", score.dataset},
                 {"count", score.count},
-                {"acc1", number(score.metrics.acc1)},
-                {"acc5", number(score.metrics.acc5)},
-                {"mean_per_class_recall", number(score.metrics.mean_per_class_recall)},
-                {"ece", number(score.metrics.ece)},
-                {"zero_shot_acc1", number(score.zero_shot)}};
+                {"acc1", number_or_null(score.metrics.acc1)},
+                {"acc5", number_or_null(score.metrics.acc5)},
+                {"mean_per_class_recall", number_or_null(score.metrics.mean_per_class_recall)},
+                {"ece", number_or_null(score.metrics.ece)},
+                {"zero_shot_acc1", number_or_null(score.zero_shot)}};
   for (const NamedAccuracy& group : score.groups)
-    value["groups"][group.name] = {{"count", group.accuracy.count}, {"acc1", number(group.accuracy.acc1)}};
-  for (const auto& [group, floor] : score.floors) value["floors"][group] = number(floor);
+    value["groups"][group.name] = {{"count", group.accuracy.count}, {"acc1", number_or_null(group.accuracy.acc1)}};
+  for (const auto& [group, floor] : score.floors) value["floors"][group] = number_or_null(floor);
   value["reliability"] = Json::array();
   for (const ReliabilityBin& bin : score.reliability)
-    value["reliability"].push_back({bin.low, bin.high, bin.count, number(bin.confidence), number(bin.accuracy)});
+    value["reliability"].push_back(
+        {bin.low, bin.high, bin.count, number_or_null(bin.confidence), number_or_null(bin.accuracy)});
   return value;
 }
 
@@ -57,9 +55,9 @@ ReliabilityBin bin_from(const Json& value, const std::string& where) {
     throw Error(where + ": expected [low, high, count, confidence, accuracy]");
   const Json named = {
       {"low", value[0]}, {"high", value[1]}, {"count", value[2]}, {"confidence", value[3]}, {"accuracy", value[4]}};
-  const ReliabilityBin bin{share_at(named, "low", where), share_at(named, "high", where),
-                           count_at(named, "count", where), share_at(named, "confidence", where),
-                           share_at(named, "accuracy", where)};
+  const ReliabilityBin bin{share_or_nan(named, "low", where), share_or_nan(named, "high", where),
+                           count_at(named, "count", where), share_or_nan(named, "confidence", where),
+                           share_or_nan(named, "accuracy", where)};
   if (bin.count > 0 && !(std::isfinite(bin.confidence) && std::isfinite(bin.accuracy)))
     throw Error(where + ": expected confidence and accuracy of a bin with pictures, found null");
   return bin;
@@ -72,17 +70,17 @@ StudyScore score_from(const Json& value, const std::string& where) {
   score.role = role_named(json_at<std::string>(value, "role", where), where);
   score.dataset = json_at<std::string>(value, "dataset", where);
   score.count = count_at(value, "count", where);
-  score.metrics = {share_at(value, "acc1", where), share_at(value, "acc5", where),
-                   share_at(value, "mean_per_class_recall", where), share_at(value, "ece", where)};
-  score.zero_shot = share_at(value, "zero_shot_acc1", where);
+  score.metrics = {share_or_nan(value, "acc1", where), share_or_nan(value, "acc5", where),
+                   share_or_nan(value, "mean_per_class_recall", where), share_or_nan(value, "ece", where)};
+  score.zero_shot = share_or_nan(value, "zero_shot_acc1", where);
   const Json groups = json_or<Json>(value, "groups", Json::object(), where);
   for (const auto& [name, group] : groups.items()) {
     const std::string inside = fmt::format("{}: groups.{}", where, name);
-    score.groups.push_back({name, {count_at(group, "count", inside), share_at(group, "acc1", inside)}});
+    score.groups.push_back({name, {count_at(group, "count", inside), share_or_nan(group, "acc1", inside)}});
   }
   const Json floors = json_or<Json>(value, "floors", Json::object(), where);
-  for (const auto& [name, unused] : floors.items()) score.floors[name] = share_at(floors, name, where + ": floors");
-  for (const Json& bin : list_at(value, "reliability", where))
+  for (const auto& [name, unused] : floors.items()) score.floors[name] = share_or_nan(floors, name, where + ": floors");
+  for (const Json& bin : required_list(value, "reliability", where))
     score.reliability.push_back(bin_from(bin, fmt::format("{}: reliability[{}]", where, score.reliability.size())));
   return score;
 }
@@ -124,7 +122,7 @@ StudyRun run_from(const Json& value, const std::string& where) {
   run.validation_pictures = count_at(value, "validation_pictures", where);
   run.seconds = json_at<double>(value, "seconds", where);
   run.error = json_at<std::string>(value, "error", where);
-  for (const Json& score : list_at(value, "scores", where))
+  for (const Json& score : required_list(value, "scores", where))
     run.scores.push_back(score_from(score, fmt::format("{}: scores[{}]", where, run.scores.size())));
   return run;
 }
@@ -144,7 +142,7 @@ StudyConfusion confusion_from(const Json& value, const std::string& where) {
   confusion.tests = json_at<std::vector<std::string>>(value, "tests", where);
   confusion.classes = json_at<std::vector<std::string>>(value, "classes", where);
   const std::size_t classes = confusion.classes.size();
-  for (const Json& row : list_at(value, "counts", where)) {
+  for (const Json& row : required_list(value, "counts", where)) {
     if (!row.is_array() || row.size() != classes)
       throw Error(fmt::format("{}: expected {} counts in each row of \"counts\"", where, classes));
     std::vector<std::int64_t>& counts = confusion.counts.emplace_back();
@@ -172,7 +170,7 @@ StudyWords words_from(const Json& value, const std::string& where) {
   words.method = json_at<std::string>(value, "method", where);
   words.run = json_at<std::string>(value, "run", where);
   words.left_out = count_at(value, "left_out", where);
-  for (const Json& one : list_at(value, "tokens", where)) {
+  for (const Json& one : required_list(value, "tokens", where)) {
     const std::string inside = fmt::format("{}: tokens[{}]", where, words.tokens.size());
     words.tokens.push_back({json_at<std::string>(one, "place", inside), count_at(one, "token", inside),
                             json_at<double>(one, "length", inside), json_at<std::string>(one, "word", inside),
@@ -212,18 +210,18 @@ StudyRecord study_from_json(const Json& value, const std::string& where) {
   study.command = json_at<std::string>(value, "command", where);
   study.datasets = json_at<std::vector<std::string>>(value, "datasets", where);
   study.draw = json_at<std::string>(value, "draw", where);
-  for (const Json& shots : list_at(value, "shots", where))
+  for (const Json& shots : required_list(value, "shots", where))
     study.shots.push_back(static_cast<int>(json_at<std::int64_t>({{"shots", shots}}, "shots", where)));
-  for (const Json& seed : list_at(value, "seeds", where))
+  for (const Json& seed : required_list(value, "seeds", where))
     study.seeds.push_back(static_cast<std::uint64_t>(json_at<std::int64_t>({{"seed", seed}}, "seed", where)));
   std::set<std::string> labels;
-  for (const Json& method : list_at(value, "methods", where)) {
+  for (const Json& method : required_list(value, "methods", where)) {
     const std::string inside = fmt::format("{}: methods[{}]", where, study.methods.size());
     study.methods.push_back({json_at<std::string>(method, "label", inside),
                              json_at<std::string>(method, "method", inside), json_at<Json>(method, "config", inside)});
     labels.insert(study.methods.back().label);
   }
-  for (const Json& run : list_at(value, "runs", where)) {
+  for (const Json& run : required_list(value, "runs", where)) {
     const std::string inside = fmt::format("{}: runs[{}]", where, study.runs.size());
     study.runs.push_back(run_from(run, inside));
     if (!labels.contains(study.runs.back().method)) {
@@ -231,12 +229,12 @@ StudyRecord study_from_json(const Json& value, const std::string& where) {
     }
   }
   if (value.contains("confusions")) {
-    for (const Json& confusion : list_at(value, "confusions", where))
+    for (const Json& confusion : required_list(value, "confusions", where))
       study.confusions.push_back(
           confusion_from(confusion, fmt::format("{}: confusions[{}]", where, study.confusions.size())));
   }
   if (value.contains("words")) {
-    for (const Json& words : list_at(value, "words", where))
+    for (const Json& words : required_list(value, "words", where))
       study.words.push_back(words_from(words, fmt::format("{}: words[{}]", where, study.words.size())));
   }
   return study;

@@ -34,10 +34,6 @@ std::string protocol_in_words(const StudyRecord& study) {
   return study.protocol;
 }
 
-std::string counted(std::size_t count, std::string_view one, std::string_view many) {
-  return fmt::format("{} {}", whole(static_cast<std::int64_t>(count)), count == 1 ? one : many);
-}
-
 std::string facts(const StudyRecord& study) {
   return fmt::format("{} · {} · {} · {}", escape(study.model), counted(study.methods.size(), "method", "methods"),
                      counted(study.runs.size(), "run", "runs"), counted(study.seeds.size(), "seed", "seeds"));

@@ -255,7 +255,7 @@ std::vector<const StudyScore*> last_scores(const StudyRecord& study, const std::
   return scores;
 }
 
-double mean_of(const std::vector<const StudyScore*>& scores, double Metrics::*member) {
+double mean_measure(const std::vector<const StudyScore*>& scores, double Metrics::*member) {
   double sum = 0;
   for (const StudyScore* score : scores) sum += score->metrics.*member;
   return sum / static_cast<double>(scores.size());
@@ -357,10 +357,10 @@ std::string calibration_section(const StudyRecord& study) {
     const std::vector<const StudyScore*> scores = last_scores(study, method.label);
     if (scores.empty()) continue;
     table.rows.push_back({{{escape(method.label)},
-                           {per_cent_plain(mean_of(scores, &Metrics::ece))},
-                           {per_cent_plain(mean_of(scores, &Metrics::acc1))},
-                           {per_cent_plain(mean_of(scores, &Metrics::acc5))},
-                           {per_cent_plain(mean_of(scores, &Metrics::mean_per_class_recall))}}});
+                           {per_cent_plain(mean_measure(scores, &Metrics::ece))},
+                           {per_cent_plain(mean_measure(scores, &Metrics::acc1))},
+                           {per_cent_plain(mean_measure(scores, &Metrics::acc5))},
+                           {per_cent_plain(mean_measure(scores, &Metrics::mean_per_class_recall))}}});
     charts += fmt::format("<div><h3>{}</h3>{}</div>\n", escape(method.label), reliability_chart(pooled(scores)));
   }
   if (table.rows.empty()) return "";

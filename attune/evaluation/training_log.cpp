@@ -11,12 +11,12 @@
 namespace attune {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 
 void read_line(std::string_view line, const std::string& where, TrainingLog& log) {
   const Json value = parse_json(line, where);
   const auto kind = json_at<std::string>(value, "kind", where);
-  const auto number = [&](std::string_view key) { return json_or<double>(value, key, kNaN, where); };
+  const auto number = [&](std::string_view key) { return json_or<double>(value, key, kMissing, where); };
   if (kind == "epoch") {
     log.epochs.push_back({json_or<std::string>(value, "stage", "", where), json_at<std::int64_t>(value, "epoch", where),
                           number("loss"), number("acc"), number("lr"), number("seconds"), number("validation_acc1")});

@@ -14,18 +14,18 @@ namespace attune {
 namespace {
 
 constexpr std::string_view kMagic = "\x93NUMPY";
-constexpr std::array<std::pair<DType, std::string_view>, 12> kTypes = {{{DType::kBool, "|b1"},
-                                                                        {DType::kU8, "|u1"},
-                                                                        {DType::kI8, "|i1"},
-                                                                        {DType::kI16, "<i2"},
-                                                                        {DType::kU16, "<u2"},
-                                                                        {DType::kF16, "<f2"},
-                                                                        {DType::kI32, "<i4"},
-                                                                        {DType::kU32, "<u4"},
-                                                                        {DType::kF32, "<f4"},
-                                                                        {DType::kF64, "<f8"},
-                                                                        {DType::kI64, "<i8"},
-                                                                        {DType::kU64, "<u8"}}};
+constexpr std::array<std::pair<DType, std::string_view>, 12> kNpyTypes = {{{DType::kBool, "|b1"},
+                                                                           {DType::kU8, "|u1"},
+                                                                           {DType::kI8, "|i1"},
+                                                                           {DType::kI16, "<i2"},
+                                                                           {DType::kU16, "<u2"},
+                                                                           {DType::kF16, "<f2"},
+                                                                           {DType::kI32, "<i4"},
+                                                                           {DType::kU32, "<u4"},
+                                                                           {DType::kF32, "<f4"},
+                                                                           {DType::kF64, "<f8"},
+                                                                           {DType::kI64, "<i8"},
+                                                                           {DType::kU64, "<u8"}}};
 
 /// The value of a key in the header, a Python dictionary such as {'descr': '<f4', 'fortran_order': False, 'shape':
 /// (3, 4), }: the text up to the comma that ends it.
@@ -79,8 +79,9 @@ TensorView parse_npy(std::span<const std::byte> bytes, std::string_view name) {
   TensorView view;
   std::string_view type = value_of(header, "descr", name);
   if (type.size() >= 2 && type.front() == '\'' && type.back() == '\'') type = type.substr(1, type.size() - 2);
-  const auto known = std::find_if(kTypes.begin(), kTypes.end(), [&](const auto& pair) { return pair.second == type; });
-  if (known == kTypes.end()) {
+  const auto known =
+      std::find_if(kNpyTypes.begin(), kNpyTypes.end(), [&](const auto& pair) { return pair.second == type; });
+  if (known == kNpyTypes.end()) {
     throw Error(fmt::format("{}: expected little-endian numbers or booleans, found {}", name, type.substr(0, 40)));
   }
   view.type = known->first;
@@ -104,8 +105,8 @@ NpyFile::NpyFile(const std::filesystem::path& path) : file_(path), tensor_(parse
 
 void write_npy(const std::filesystem::path& path, const TensorView& tensor) {
   const auto known =
-      std::find_if(kTypes.begin(), kTypes.end(), [&](const auto& pair) { return pair.first == tensor.type; });
-  if (known == kTypes.end()) {
+      std::find_if(kNpyTypes.begin(), kNpyTypes.end(), [&](const auto& pair) { return pair.first == tensor.type; });
+  if (known == kNpyTypes.end()) {
     throw Error(fmt::format("{}: expected a type that .npy files have, found {}", path.string(), name_of(tensor.type)));
   }
   std::string shape;

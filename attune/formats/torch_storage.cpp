@@ -19,19 +19,19 @@ struct TorchType {
   std::string_view storage, scalar;
   DType type;
 };
-constexpr std::array<TorchType, 13> kTypes = {{{"torch.BoolStorage", "torch.bool", DType::kBool},
-                                               {"torch.ByteStorage", "torch.uint8", DType::kU8},
-                                               {"torch.CharStorage", "torch.int8", DType::kI8},
-                                               {"torch.ShortStorage", "torch.int16", DType::kI16},
-                                               {"", "torch.uint16", DType::kU16},
-                                               {"torch.HalfStorage", "torch.float16", DType::kF16},
-                                               {"torch.BFloat16Storage", "torch.bfloat16", DType::kBF16},
-                                               {"torch.IntStorage", "torch.int32", DType::kI32},
-                                               {"", "torch.uint32", DType::kU32},
-                                               {"torch.FloatStorage", "torch.float32", DType::kF32},
-                                               {"torch.DoubleStorage", "torch.float64", DType::kF64},
-                                               {"torch.LongStorage", "torch.int64", DType::kI64},
-                                               {"", "torch.uint64", DType::kU64}}};
+constexpr std::array<TorchType, 13> kStorageTypes = {{{"torch.BoolStorage", "torch.bool", DType::kBool},
+                                                      {"torch.ByteStorage", "torch.uint8", DType::kU8},
+                                                      {"torch.CharStorage", "torch.int8", DType::kI8},
+                                                      {"torch.ShortStorage", "torch.int16", DType::kI16},
+                                                      {"", "torch.uint16", DType::kU16},
+                                                      {"torch.HalfStorage", "torch.float16", DType::kF16},
+                                                      {"torch.BFloat16Storage", "torch.bfloat16", DType::kBF16},
+                                                      {"torch.IntStorage", "torch.int32", DType::kI32},
+                                                      {"", "torch.uint32", DType::kU32},
+                                                      {"torch.FloatStorage", "torch.float32", DType::kF32},
+                                                      {"torch.DoubleStorage", "torch.float64", DType::kF64},
+                                                      {"torch.LongStorage", "torch.int64", DType::kI64},
+                                                      {"", "torch.uint64", DType::kU64}}};
 
 std::optional<std::uint64_t> whole(const PickleValue& value) {
   if (value.kind != Kind::kInteger || value.integer < 0) return std::nullopt;
@@ -122,7 +122,7 @@ std::vector<std::byte> gather(const Layout& layout, std::span<const std::byte> s
 }  // namespace
 
 std::optional<DType> torch_type(std::string_view name) {
-  for (const TorchType& known : kTypes) {
+  for (const TorchType& known : kStorageTypes) {
     if (name == known.scalar || (!known.storage.empty() && name == known.storage)) return known.type;
   }
   return std::nullopt;

@@ -15,7 +15,7 @@ constexpr int kMostScans = 500;
 
 // libjpeg reports errors by a longjmp. Every call is made in one of the static functions below, which hold nothing that
 // needs a destructor; what must be released lives in this object, outside of the jump.
-struct Reader {
+struct JpegReader {
   jpeg_decompress_struct info{};
   jpeg_error_mgr errors{};
   jpeg_source_mgr source{};
@@ -23,18 +23,18 @@ struct Reader {
   std::jmp_buf escape{};
   char message[JMSG_LENGTH_MAX] = "the data ends early";
 
-  Reader() = default;
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
-  ~Reader() { jpeg_destroy_decompress(&info); }
+  JpegReader() = default;
+  JpegReader(const JpegReader&) = delete;
+  JpegReader& operator=(const JpegReader&) = delete;
+  ~JpegReader() { jpeg_destroy_decompress(&info); }
 };
 
-Reader& reader_of(j_common_ptr info) {
-  return *static_cast<Reader*>(info->client_data);
+JpegReader& reader_of(j_common_ptr info) {
+  return *static_cast<JpegReader*>(info->client_data);
 }
 
 [[noreturn]] void on_error(j_common_ptr info) {
-  Reader& reader = reader_of(info);
+  JpegReader& reader = reader_of(info);
   info->err->format_message(info, reader.message);
   std::longjmp(reader.escape, 1);
 }
@@ -45,7 +45,7 @@ void on_warning(j_common_ptr info, int level) {
 
 void on_progress(j_common_ptr info) {
   if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number <= kMostScans) return;
-  Reader& reader = reader_of(info);
+  JpegReader& reader = reader_of(info);
   std::snprintf(reader.message, sizeof(reader.message), "expected at most %d scans", kMostScans);
   std::longjmp(reader.escape, 1);
 }
@@ -64,7 +64,7 @@ void skip_bytes(j_decompress_ptr info, long count) {
 
 void nothing(j_decompress_ptr) {}
 
-bool read_header(Reader& reader, std::span<const std::byte> bytes) {
+bool read_header(JpegReader& reader, std::span<const std::byte> bytes) {
   reader.info.err = jpeg_std_error(&reader.errors);
   reader.errors.error_exit = on_error;
   reader.errors.emit_message = on_warning;
@@ -85,17 +85,17 @@ bool read_header(Reader& reader, std::span<const std::byte> bytes) {
   return jpeg_read_header(&reader.info, TRUE) == JPEG_HEADER_OK;
 }
 
-bool start(Reader& reader) {
+bool start(JpegReader& reader) {
   if (setjmp(reader.escape) != 0) return false;
   return jpeg_start_decompress(&reader.info) != FALSE;
 }
 
-bool read_row(Reader& reader, std::uint8_t* row) {
+bool read_row(JpegReader& reader, std::uint8_t* row) {
   if (setjmp(reader.escape) != 0) return false;
   return jpeg_read_scanlines(&reader.info, &row, 1) == 1;
 }
 
-bool read_rows(Reader& reader, std::uint8_t* first, std::size_t stride) {
+bool read_rows(JpegReader& reader, std::uint8_t* first, std::size_t stride) {
   if (setjmp(reader.escape) != 0) return false;
   while (reader.info.output_scanline < reader.info.output_height) {
     JSAMPROW row = first + reader.info.output_scanline * stride;
@@ -119,7 +119,7 @@ void cmyk_to_rgb(const std::uint8_t* inverted, int width, std::uint8_t* rgb) {
 
 Image decode_jpeg(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
   const auto fail = [&](std::string_view what) { fail_decoding(name, "broken JPEG: " + std::string(what)); };
-  Reader reader;
+  JpegReader reader;
   if (!read_header(reader, bytes)) fail(reader.message);
   jpeg_decompress_struct& info = reader.info;
   const int channels = info.num_components;

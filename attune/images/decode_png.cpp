@@ -16,21 +16,21 @@ namespace {
 constexpr std::uint64_t kMostInflation = 1032;
 
 // As for JPEG: libpng's longjmp only ever crosses the static functions below.
-struct Reader {
+struct PngReader {
   png_structp png = nullptr;
   png_infop info = nullptr;
   std::span<const std::byte> rest;
   std::jmp_buf escape{};
   char message[128] = "";
 
-  Reader() = default;
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
-  ~Reader() { png_destroy_read_struct(&png, &info, nullptr); }
+  PngReader() = default;
+  PngReader(const PngReader&) = delete;
+  PngReader& operator=(const PngReader&) = delete;
+  ~PngReader() { png_destroy_read_struct(&png, &info, nullptr); }
 };
 
 [[noreturn]] void on_error(png_structp png, png_const_charp text) {
-  auto& reader = *static_cast<Reader*>(png_get_error_ptr(png));
+  auto& reader = *static_cast<PngReader*>(png_get_error_ptr(png));
   std::snprintf(reader.message, sizeof(reader.message), "%s", text);
   std::longjmp(reader.escape, 1);
 }
@@ -38,13 +38,13 @@ struct Reader {
 void on_warning(png_structp, png_const_charp) {}
 
 void read_bytes(png_structp png, png_bytep out, std::size_t count) {
-  auto& reader = *static_cast<Reader*>(png_get_io_ptr(png));
+  auto& reader = *static_cast<PngReader*>(png_get_io_ptr(png));
   if (count > reader.rest.size()) png_error(png, "the data ends early");
   std::memcpy(out, reader.rest.data(), count);
   reader.rest = reader.rest.subspan(count);
 }
 
-bool read_header(Reader& reader) {
+bool read_header(PngReader& reader) {
   if (setjmp(reader.escape) != 0) return false;
   reader.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &reader, on_error, on_warning);
   if (reader.png == nullptr) return false;
@@ -66,14 +66,14 @@ struct Layout {
   int depth = 8;
 };
 
-Layout layout_of(const Reader& reader) {
+Layout layout_of(const PngReader& reader) {
   const int colour = png_get_color_type(reader.png, reader.info);
   if (colour == PNG_COLOR_TYPE_PALETTE) return {1, 8};
   if (colour == PNG_COLOR_TYPE_GRAY && png_get_bit_depth(reader.png, reader.info) == 16) return {1, 16};
   return {3, 8};
 }
 
-bool read_pixels(Reader& reader, const Layout& layout, png_bytep* rows, std::size_t row_bytes) {
+bool read_pixels(PngReader& reader, const Layout& layout, png_bytep* rows, std::size_t row_bytes) {
   if (setjmp(reader.escape) != 0) return false;
   png_structp png = reader.png;
   if (layout.channels == 1) {
@@ -96,7 +96,7 @@ bool read_pixels(Reader& reader, const Layout& layout, png_bytep* rows, std::siz
 using Palette = std::array<std::array<std::uint8_t, 3>, 256>;
 
 // Entries that the file leaves out are black, as in Pillow.
-Palette palette_of(Reader& reader) {
+Palette palette_of(PngReader& reader) {
   Palette palette{};
   png_colorp entries = nullptr;
   int count = 0;
@@ -111,7 +111,7 @@ Palette palette_of(Reader& reader) {
 
 Image decode_png(std::span<const std::byte> bytes, std::string_view name, const DecodeLimits& limits) {
   const auto fail = [&](std::string_view what) { fail_decoding(name, "broken PNG: " + std::string(what)); };
-  Reader reader;
+  PngReader reader;
   reader.rest = bytes;
   if (!read_header(reader)) fail(reader.message);
   const std::uint64_t width = png_get_image_width(reader.png, reader.info);

@@ -11,7 +11,7 @@ namespace attune {
 namespace {
 
 constexpr int kGap = 4, kSmallest = 96;  // pixels between pictures; side of a picture at least
-constexpr std::int64_t kMostPixels = 64'000'000;
+constexpr std::int64_t kMostSheetPixels = 64'000'000;
 
 /// Every pixel as a square of `factor` by `factor`.
 Image enlarged(const Image& image, int factor) {
@@ -45,8 +45,9 @@ Image picture_sheet(const std::vector<Image>& pictures, int columns) {
   const std::int64_t across = std::min<std::int64_t>(columns, count), down = (count + across - 1) / across;
   const std::int64_t side_x = std::int64_t{width} * factor + kGap, side_y = std::int64_t{height} * factor + kGap;
   const std::int64_t whole_x = across * side_x + kGap, whole_y = down * side_y + kGap;
-  if (whole_x > kMostPixels / whole_y) {
-    throw UsageError(fmt::format("sheet: expected at most {} pixels, found {} x {}", kMostPixels, whole_x, whole_y));
+  if (whole_x > kMostSheetPixels / whole_y) {
+    throw UsageError(
+        fmt::format("sheet: expected at most {} pixels, found {} x {}", kMostSheetPixels, whole_x, whole_y));
   }
   Image sheet{static_cast<int>(whole_x), static_cast<int>(whole_y), {}};
   sheet.rgb.assign(static_cast<std::size_t>(whole_x * whole_y) * 3, 255);

@@ -15,7 +15,7 @@
 namespace attune {
 namespace {
 
-constexpr std::int64_t kMostTokens = 1000, kMostWidth = 1 << 12;
+constexpr std::int64_t kMostDplTokens = 1000, kMostWidth = 1 << 12;
 constexpr double kStartBias = 0.01;
 
 enum class DomainContext { kImage, kBatch, kTraining };
@@ -27,7 +27,7 @@ struct DplSettings {
   DomainContext context;
 
   explicit DplSettings(const Config& config)
-      : tokens(config.integer("dpl.tokens", 1, kMostTokens)),
+      : tokens(config.integer("dpl.tokens", 1, kMostDplTokens)),
         width(config.integer("dpl.width", 1, kMostWidth)),
         dropout(config.number("dpl.dropout")),
         joint_columns(config.flag("dpl.joint_columns")),

@@ -33,7 +33,7 @@ struct ProbeSettings {
 
 /// The objective divided by C n, so that its gradient, and with it the tolerance, does not grow with the samples.
 /// The point [C, d + 1] is the weight with the bias as its last column; `features` [n, d + 1] end in ones.
-Objective regression(const Tensor& features, const Tensor& labels, double c) {
+SmoothFunction regression(const Tensor& features, const Tensor& labels, double c) {
   const auto samples = static_cast<double>(features.size(0));
   const Tensor index = labels.unsqueeze(1);
   return [=](const Tensor& point) -> std::pair<double, Tensor> {

@@ -48,7 +48,7 @@ double between(const Trial& a, const Trial& b) {
 
 class LineSearch {
  public:
-  LineSearch(const Objective& objective, const Trial& origin, const Tensor& direction)
+  LineSearch(const SmoothFunction& objective, const Trial& origin, const Tensor& direction)
       : objective_(objective), origin_(origin), direction_(direction) {}
 
   /// Nothing where no step lowers the value enough, which at the rounding of the value is the end of the way.
@@ -99,7 +99,7 @@ class LineSearch {
     return std::nullopt;
   }
 
-  const Objective& objective_;
+  const SmoothFunction& objective_;
   const Trial& origin_;
   const Tensor& direction_;
 };
@@ -150,7 +150,7 @@ double largest(const Tensor& tensor) {
 
 }  // namespace
 
-LbfgsResult minimise_lbfgs(const Objective& objective, const Tensor& start, const LbfgsOptions& options) {
+LbfgsResult minimise_lbfgs(const SmoothFunction& objective, const Tensor& start, const LbfgsOptions& options) {
   Trial current;
   current.point = start.clone();
   std::tie(current.value, current.gradient) = objective(current.point);

@@ -9,7 +9,7 @@
 namespace attune {
 
 /// Value and gradient of a smooth function at a point; the gradient has the shape and type (fp64) of the point.
-using Objective = std::function<std::pair<double, Tensor>(const Tensor& point)>;
+using SmoothFunction = std::function<std::pair<double, Tensor>(const Tensor& point)>;
 
 struct LbfgsOptions {
   std::int64_t iterations = 1000;
@@ -28,6 +28,6 @@ struct LbfgsResult {
 /// Minimises without a random choice: limited-memory BFGS with a line search for the strong Wolfe conditions
 /// (Nocedal and Wright 2006, algorithms 7.4, 7.5, 3.5 and 3.6). `start` is fp64. Throws Error where the value or the
 /// gradient at `start` is not finite.
-LbfgsResult minimise_lbfgs(const Objective& objective, const Tensor& start, const LbfgsOptions& options);
+LbfgsResult minimise_lbfgs(const SmoothFunction& objective, const Tensor& start, const LbfgsOptions& options);
 
 }  // namespace attune

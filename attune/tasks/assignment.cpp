@@ -11,9 +11,9 @@ namespace {
 
 /// Grows the matching by one row after the other; rows <= columns. Index 0 stands for "none": rows and columns count
 /// from 1.
-class Matching {
+class CheapestMatching {
  public:
-  Matching(const double* cost, std::size_t rows, std::size_t columns)
+  CheapestMatching(const double* cost, std::size_t rows, std::size_t columns)
       : cost_(cost), columns_(columns), row_price_(rows + 1), column_price_(columns + 1), row_of_(columns + 1) {
     for (std::size_t row = 1; row <= rows; ++row) add(row);
   }
@@ -94,8 +94,8 @@ std::vector<std::int64_t> cheapest_assignment(const Tensor& cost) {
   }
   const Tensor own = cost.detach().to(at::kCPU, at::kDouble).contiguous();
   if (!own.isfinite().all().item<bool>()) throw Error("assignment: expected finite costs");
-  return Matching(own.const_data_ptr<double>(), static_cast<std::size_t>(own.size(0)),
-                  static_cast<std::size_t>(own.size(1)))
+  return CheapestMatching(own.const_data_ptr<double>(), static_cast<std::size_t>(own.size(0)),
+                          static_cast<std::size_t>(own.size(1)))
       .columns_of_rows();
 }
 

@@ -10,6 +10,7 @@
 #include "attune/base/json.h"
 #include "attune/clip/folder.h"
 #include "attune/domains/domain_folder.h"
+#include "attune/formats/limits.h"
 #include "attune/methods/learner.h"
 #include "attune/tasks/tower_lora.h"
 
@@ -17,8 +18,6 @@ namespace attune {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::uint64_t kFileLimit = 16 << 20;
 
 std::vector<std::int64_t> read_extract(const Json& json, std::int64_t layers, const std::string& where) {
   std::vector<std::int64_t> extract = {3, 6, 9};
@@ -68,7 +67,7 @@ Preprocess read_preprocess(const fs::path& path, const VisionConfig& vision) {
   preprocess.filter = Filter::kBilinear;
   preprocess.mean = preprocess.deviation = {0.5F, 0.5F, 0.5F};
   if (!fs::exists(path)) return preprocess;
-  const Json json = read_json(path, kFileLimit);
+  const Json json = read_json(path, kConfigLimit);
   const std::string where = path.string();
   if (!json.is_object()) throw Error(where + ": expected an object");
   const std::int64_t side = read_side(json, "size", vision.image_size, where);
@@ -113,7 +112,7 @@ fs::path found_folder(const fs::path& folder) {
 
 ClipSegConfig describe_clipseg(const fs::path& folder) {
   const fs::path path = folder / "config.json";
-  const Json json = read_json(path, kFileLimit);
+  const Json json = read_json(path, kConfigLimit);
   const std::string where = path.string();
   const auto type = json_or<std::string>(json, "model_type", "", where);
   if (type != "clipseg") throw Error(fmt::format("{}: expected 'model_type' clipseg, found '{}'", where, type));

@@ -9,6 +9,7 @@
 #include "attune/base/json.h"
 #include "attune/clip/folder.h"
 #include "attune/clip/text_tower.h"
+#include "attune/formats/limits.h"
 #include "attune/methods/learner.h"
 #include "attune/tasks/tower_lora.h"
 
@@ -17,7 +18,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kFileLimit = 16 << 20;
 constexpr const char* kShipped = "pocket-detector";
 
 /// Pictures are resized to the square input without regard to their proportions.
@@ -25,7 +25,7 @@ Preprocess read_preprocess(const fs::path& path, std::int64_t size) {
   Preprocess preprocess;
   preprocess.size = static_cast<int>(size);
   if (!fs::exists(path)) return preprocess;
-  const Json json = read_json(path, kFileLimit);
+  const Json json = read_json(path, kConfigLimit);
   const std::string where = path.string();
   if (!json.is_object()) throw Error(where + ": expected an object");
   // Early folders give the size as [height, width].

@@ -10,13 +10,13 @@
 #include "attune/base/json.h"
 #include "attune/clip/folder.h"
 #include "attune/domains/domain_folder.h"
+#include "attune/formats/limits.h"
 
 namespace attune {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kFileLimit = 16 << 20;
 constexpr double kLengthEpsilon = 1e-6;  // added to lengths, as the released model does
 
 /// A section with the values that transformers takes for absent keys where they are not CLIP's.
@@ -142,7 +142,7 @@ Tensor owl_logits(const Sight& sight, const Tensor& queries) {
 
 ClipConfig read_owl_config(const fs::path& folder) {
   const fs::path path = folder / "config.json";
-  const Json json = read_json(path, kFileLimit);
+  const Json json = read_json(path, kConfigLimit);
   const std::string where = path.string();
   const auto type = json_or<std::string>(json, "model_type", "", where);
   if (type != "owlvit") throw Error(fmt::format("{}: expected 'model_type' owlvit, found '{}'", where, type));

@@ -13,7 +13,7 @@
 namespace attune {
 namespace {
 
-constexpr std::int64_t kMostKeptBytes = std::int64_t{2} << 30;
+constexpr std::int64_t kMostKeptCuts = std::int64_t{2} << 30;
 constexpr std::size_t kAtOnce = 16;  // cuts of a picture
 
 double within(const Config& config, const char* key, double least, double most) {
@@ -157,7 +157,7 @@ SegmentationTask::Seen SegmentationTask::seen_of(std::size_t sample) {
   Seen seen = {segmenter_->look(view.pixels), view.target};
   auto bytes = static_cast<std::int64_t>(seen.target.nbytes());
   for (const Tensor& one : seen.activations) bytes += static_cast<std::int64_t>(one.nbytes());
-  if (kept_bytes_ + bytes <= kMostKeptBytes) {
+  if (kept_bytes_ + bytes <= kMostKeptCuts) {
     kept_bytes_ += bytes;
     kept = seen;
   }

@@ -177,8 +177,8 @@ struct FrozenWeights {
 namespace {
 
 /// Keeps the weights alive as long as a graph needs them.
-struct Held : torch::CustomClassHolder {
-  explicit Held(std::shared_ptr<FrozenWeights> shared) : weights(std::move(shared)) {}
+struct HeldWeights : torch::CustomClassHolder {
+  explicit HeldWeights(std::shared_ptr<FrozenWeights> shared) : weights(std::move(shared)) {}
   std::shared_ptr<FrozenWeights> weights;
 };
 
@@ -187,7 +187,7 @@ struct FrozenLinearFunction : torch::autograd::Function<FrozenLinearFunction> {
                         const std::shared_ptr<FrozenWeights>& weights, bool quick_gelu) {
     Product product{quick_gelu, residual.value_or(Tensor()), {}, quick_gelu};
     Tensor output = weights->forward(input, product);
-    context->saved_data["weights"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(weights));
+    context->saved_data["weights"] = c10::IValue::make_capsule(c10::make_intrusive<HeldWeights>(weights));
     context->saved_data["residual"] = residual.has_value();
     if (product.before.defined()) context->save_for_backward({product.before});
     return output;
@@ -197,7 +197,8 @@ struct FrozenLinearFunction : torch::autograd::Function<FrozenLinearFunction> {
     const variable_list saved = context->get_saved_variables();
     Tensor input;
     if (context->needs_input_grad(0)) {
-      input = static_cast<Held*>(held.get())->weights->backward(gradients[0], saved.empty() ? Tensor() : saved.front());
+      input = static_cast<HeldWeights*>(held.get())
+                  ->weights->backward(gradients[0], saved.empty() ? Tensor() : saved.front());
     }
     return {input, context->saved_data["residual"].toBool() ? gradients[0] : Tensor(), Tensor(), Tensor()};
   }

@@ -30,8 +30,8 @@ Tensor forward_of(const Tensor& fused, std::int64_t heads, const std::vector<Seq
 }
 
 /// Keeps the list of sequences alive as long as a graph needs it.
-struct Held : torch::CustomClassHolder {
-  explicit Held(Sequences shared) : sequences(std::move(shared)) {}
+struct HeldSequences : torch::CustomClassHolder {
+  explicit HeldSequences(Sequences shared) : sequences(std::move(shared)) {}
   Sequences sequences;
 };
 
@@ -41,14 +41,14 @@ struct AttendSequences : torch::autograd::Function<AttendSequences> {
     const at::AutoDispatchBelowAutograd below;
     context->save_for_backward({fused});
     context->saved_data["heads"] = heads;
-    context->saved_data["sequences"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(sequences));
+    context->saved_data["sequences"] = c10::IValue::make_capsule(c10::make_intrusive<HeldSequences>(sequences));
     return forward_of(fused, heads, *sequences, outputs);
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const at::AutoDispatchBelowAutograd below;
     const Tensor fused = context->get_saved_variables().front(), dense = gradients[0].contiguous();
     const auto held = context->saved_data["sequences"].toCapsule();
-    const auto& sequences = *static_cast<Held*>(held.get())->sequences;
+    const auto& sequences = *static_cast<HeldSequences*>(held.get())->sequences;
     const std::int64_t heads = context->saved_data["heads"].toInt(), width = fused.size(1) / 3, size = width / heads;
     const Tensor result = at::zeros_like(fused);
     const auto* rows = fused.const_data_ptr<float>();

@@ -14,7 +14,7 @@ namespace attune {
 namespace {
 
 /// Capitals, underscores and repeated blanks do not tell classes apart.
-std::string comparable(std::string_view name) {
+std::string plain_name(std::string_view name) {
   std::string plain;
   for (const char c : name) {
     const bool blank = c == '_' || c == ' ';
@@ -67,10 +67,10 @@ std::string descriptor_sentence(std::string_view class_name, std::string_view de
 
 std::vector<std::string> sentences_about(const Descriptions& descriptions, std::string_view class_name,
                                          DescriptionForm form) {
-  const std::string wanted = comparable(class_name);
+  const std::string wanted = plain_name(class_name);
   std::vector<std::string> sentences;
   for (const auto& [name, texts] : descriptions.of_class) {
-    if (comparable(name) != wanted) continue;
+    if (plain_name(name) != wanted) continue;
     for (const std::string& text : texts) {
       sentences.push_back(form == DescriptionForm::kSentence ? text : descriptor_sentence(class_name, text));
     }

@@ -147,7 +147,7 @@ std::string replace_all(std::string_view text, std::string_view from, std::strin
   return result.append(text);
 }
 
-std::string plain_name(std::string_view name) {
+std::string letters_of(std::string_view name) {
   std::string plain;
   for (const char c : name) {
     if (c != '-' && c != '_' && c != ' ') plain += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
@@ -175,7 +175,7 @@ std::string fill(std::string_view pattern, std::string_view class_name) {
 
 std::optional<std::string> known_template(std::string_view dataset) {
   for (const Dataset& known : kDatasets) {
-    if (plain_name(known.name) == plain_name(dataset)) return std::string(known.pattern);
+    if (letters_of(known.name) == letters_of(dataset)) return std::string(known.pattern);
   }
   return std::nullopt;
 }
@@ -207,7 +207,7 @@ std::vector<std::string> zero_shot_templates(std::string_view ensemble, std::str
   const std::string own = dataset_template(dataset);
   std::vector<std::string> templates = template_ensemble(ensemble);
   if (ensemble == "single") return {own};
-  if (!plain_name(dataset).starts_with("imagenet")) templates.push_back(own);
+  if (!letters_of(dataset).starts_with("imagenet")) templates.push_back(own);
   return templates;
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 
 #include <fmt/format.h>
 
@@ -13,33 +12,21 @@
 #include "attune/tensors/parallel.h"
 #include "attune/training/detector_model.h"
 #include "attune/training/estimate.h"
-#include "attune/training/pretrain_recipe.h"
-#include "attune/training/pretrain_run.h"
-#include "attune/training/run_log.h"
+#include "attune/training/pretrain_loop.h"
 #include "attune/training/scene_pretraining.h"
 
 namespace attune {
 namespace {
-
-constexpr std::int64_t kReportEvery = 20;  // steps
 
 PretrainStage detector_stage(const Config& recipe) {
   PretrainStage stage;
   stage.name = "detector";
   stage.batch = recipe.integer("batch", 1, 4096);
   stage.samples = recipe.integer("scenes.samples", 0, 1'000'000'000) / stage.batch * stage.batch;
+  stage.learning_rate = recipe.number("learning_rate");
+  stage.warmup = recipe.integer("warmup", 0, 1'000'000);
+  stage.fall = recipe.integer("decay", 0, 1'000'000'000) / stage.batch;
   return stage;
-}
-
-/// Linear up, level, and linear down over the last scenes: a run that is resumed with another number of scenes before
-/// it goes down is the run that had this number from the start.
-double learning_rate(const Config& recipe, const PretrainStage& stage, std::int64_t step) {
-  const auto share = [](std::int64_t steps, std::int64_t of) {
-    return of > 0 ? static_cast<double>(steps) / static_cast<double>(of) : 1.0;
-  };
-  const double up = share(step + 1, recipe.integer("warmup", 0, 1'000'000));
-  const double down = share(stage.steps() - step, recipe.integer("decay", 0, 1'000'000'000) / stage.batch);
-  return recipe.number("learning_rate") * std::min({1.0, up, down});
 }
 
 /// Numbers for the categories of one step: those of its scenes, then others drawn at random, up to `count`.
@@ -87,53 +74,35 @@ Objects scene_objects(const Composite& scene, const std::map<std::int64_t, std::
   return objects_of(picture);
 }
 
-class Pretraining {
+class DetectorRun {
  public:
-  Pretraining(const DetectorPretraining& settings, Progress* progress)
+  DetectorRun(const DetectorPretraining& settings, Progress* progress)
       : recipe_(settings.recipe),
-        progress_(progress),
         seed_(static_cast<std::uint64_t>(recipe_.integer("seed"))),
         stage_(detector_stage(recipe_)),
         scenes_(scene_settings(recipe_, "size")),
         matching_(recipe_),
         categories_(recipe_.integer("categories", 1, 100'000)),
-        run_(settings.out),
         model_(recipe_.text("base"), scenes_.size, recipe_.text("name"), seed_),
-        list_(read_file(recipe_.text("drawings"))) {
-    position_ = run_.begin(recipe_, settings.resume, saved_);
-    keep_drawing_list(run_, recipe_, list_, !saved_.empty());
+        list_(read_file(recipe_.text("drawings"))),
+        loop_(recipe_, settings.out, settings.resume, progress) {
+    keep_drawing_list(loop_.run(), recipe_, list_, loop_.resumed());
     drawings_ = render_drawings(recipe_.text("drawings"), settings.icons, {}, kDrawingSide,
                                 static_cast<int>(parallel_width()), progress);
     queries_ = model_.queries(scene_sentences(recipe_, drawings_.categories))
                    .view({-1, std::ssize(drawings_.categories), model_.config().joint_width});
-    if (!saved_.empty()) model_.load_state(saved_);
-    optimiser_ = make_pretrain_optimiser(model_.parameters(), recipe_, saved_);
-    saved_.clear();
-    log_.emplace(run_.folder() / "metrics.jsonl", position_.log_bytes);
-    clock_ = WorkClock(position_.seconds);
-    saved_at_ = position_.seconds;
+    if (loop_.resumed()) model_.load_state(loop_.saved());
   }
 
   bool run() {
-    std::int64_t rated_samples = position_.samples;
-    double rated_at = clock_.seconds();
-    while (position_.step < stage_.steps()) {
-      if (stop_requested()) {
-        checkpoint();
-        return false;
-      }
-      const Objective objective = step();
-      if (position_.step % kReportEvery == 0 || position_.step == stage_.steps()) {
-        report(objective, static_cast<double>(position_.samples - rated_samples) / (clock_.seconds() - rated_at));
-        rated_samples = position_.samples;
-        rated_at = clock_.seconds();
-      }
-      if (progress_ != nullptr) progress_->update(position_.samples, stage_.samples, note_);
-      if (clock_.seconds() - saved_at_ > 60.0 * recipe_.number("checkpoint.minutes")) checkpoint();
-    }
-    checkpoint();
-    if (progress_ != nullptr) progress_->finish();
-    return true;
+    return loop_.train({stage_}, {.parameters = [&](const PretrainStage&) { return model_.parameters(); },
+                                  .loss = [&](const PretrainStage&, const PretrainPosition& at) { return loss(at); },
+                                  .updated = {},
+                                  .terms = [&](const PretrainStage&, const PretrainPosition&) { return terms_; },
+                                  .evaluate = {},
+                                  .state = [&] { return model_.state(); },
+                                  .keep = [&](const PretrainPosition& at, const Json& line) { write_model(at, line); },
+                                  .finish = {}});
   }
 
  private:
@@ -146,10 +115,10 @@ class Pretraining {
     return pixels;
   }
 
-  Objective step() {
-    const std::vector<Composite> batch = compose_scenes(
-        drawings_, scenes_, seed_, static_cast<std::uint64_t>(position_.step * stage_.batch), stage_.batch);
-    KeyedRandom random(seed_, "detector.categories", static_cast<std::uint64_t>(position_.step));
+  Tensor loss(const PretrainPosition& at) {
+    const std::vector<Composite> batch =
+        compose_scenes(drawings_, scenes_, seed_, static_cast<std::uint64_t>(at.step * stage_.batch), stage_.batch);
+    KeyedRandom random(seed_, "detector.categories", static_cast<std::uint64_t>(at.step));
     const auto names = std::ssize(drawings_.categories);
     const std::vector<std::int64_t> chosen = step_categories(batch, names, categories_, random);
     std::map<std::int64_t, std::int64_t> places;
@@ -162,20 +131,13 @@ class Pretraining {
     std::vector<Objects> objects;
     objects.reserve(batch.size());
     for (const Composite& scene : batch) objects.push_back(scene_objects(scene, places));
-    optimiser_->zero_gradients();
     const Sight sight = model_.see(pixels_of(batch));
     const Tensor asked = at::stack(queries);
-    Objective objective = detector_loss(sight, owl_logits(sight, asked), objects, matching_);
+    const Objective objective = detector_loss(sight, owl_logits(sight, asked), objects, matching_);
     const Tensor naming = naming_loss(sight, asked, batch, objects);
-    objective.terms.emplace_back("naming", naming.item<double>());
-    objective.loss = objective.loss + recipe_.number("naming.weight") * naming;
-    position_.loss_sum += pretrain_step(*optimiser_, objective.loss, recipe_,
-                                        learning_rate(recipe_, stage_, position_.step), stage_.name, position_.step);
-    ++position_.summed;
-    ++position_.step;
-    ++position_.draws;
-    position_.samples += stage_.batch;
-    return objective;
+    for (const auto& [name, value] : objective.terms) terms_[name] = value;
+    terms_["naming"] = naming.item<double>();
+    return objective.loss + recipe_.number("naming.weight") * naming;
   }
 
   /// What is here? Every cell within an object is asked for its name among those of the step: cross-entropy of scaled
@@ -204,54 +166,25 @@ class Pretraining {
     return (each * at::tensor(shares)).sum() / count;
   }
 
-  /// The loss is the mean since the last report, its terms are those of the last step.
-  void report(const Objective& objective, double rate) {
-    const double loss = position_.loss_sum / static_cast<double>(position_.summed);
-    position_.loss_sum = 0.0;
-    position_.summed = 0;
-    line_ = {{"step", position_.step},
-             {"samples", position_.samples},
-             {"seconds", clock_.seconds()},
-             {"loss", loss},
-             {"learning_rate", learning_rate(recipe_, stage_, position_.step - 1)},
-             {"samples_per_second", rate}};
-    for (const auto& [name, value] : objective.terms) line_[name] = value;
-    log_->write(line_);
-    log_->flush();
-    note_ = fmt::format("loss {:.3f} {:.1f}/s", loss, rate);
-  }
-
-  void checkpoint() {
-    position_.seconds = clock_.seconds();
-    position_.log_bytes = log_->flush();
-    run_.save_checkpoint(position_, model_.state(), optimiser_.get());
-    run_.replace_model([&](const std::filesystem::path& folder) {
+  void write_model(const PretrainPosition& at, const Json& line) const {
+    loop_.run().replace_model([&](const std::filesystem::path& folder) {
       model_.save_folder(folder);
-      write_scene_card(folder, list_, drawings_, position_, line_);
+      write_scene_card(folder, list_, drawings_, at, line);
     });
-    saved_at_ = clock_.seconds();
   }
 
   const Config& recipe_;
-  Progress* progress_;
   std::uint64_t seed_;
   PretrainStage stage_;
   CompositeSettings scenes_;
   MatchSettings matching_;
   std::int64_t categories_;
-  PretrainRun run_;
   DetectorModel model_;
   std::string list_;
+  PretrainLoop loop_;
   Drawings drawings_;
-  Tensor queries_;   // [sentences, categories, d]
-  TensorMap saved_;  // of the checkpoint, until the optimiser has it
-  std::unique_ptr<Optimiser> optimiser_;
-  std::optional<RunLog> log_;
-  PretrainPosition position_;
-  Json line_;
-  std::string note_;
-  WorkClock clock_;
-  double saved_at_ = 0.0;
+  Tensor queries_;  // [sentences, categories, d]
+  Json terms_;      // of the last step's loss
 };
 
 }  // namespace
@@ -304,7 +237,7 @@ std::string describe_detector_needs(const Config& recipe) {
 }
 
 bool pretrain_detector(const DetectorPretraining& pretraining, Progress* progress) {
-  return Pretraining(pretraining, progress).run();
+  return DetectorRun(pretraining, progress).run();
 }
 
 }  // namespace attune

@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cmath>
 #include <map>
-#include <optional>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -20,14 +19,12 @@
 #include "attune/text/templates.h"
 #include "attune/training/captioned_pictures.h"
 #include "attune/training/estimate.h"
-#include "attune/training/pretrain_run.h"
-#include "attune/training/run_log.h"
+#include "attune/training/pretrain_loop.h"
 #include "attune/training/run_settings.h"
 
 namespace attune {
 namespace {
 
-constexpr std::int64_t kReportEvery = 50;  // steps
 constexpr int kSheetNames = 12, kSheetColumns = 4;
 constexpr std::int64_t kSheetSteps = 25;
 constexpr double kSheetGuidance = 4.0;
@@ -43,24 +40,15 @@ PictureView view_of(const Config& recipe) {
   return view;
 }
 
-/// Up by a line, then even, then down by a line: so that a run can be made longer or shorter while it lasts.
-struct Trapezoid {
-  std::int64_t steps, warmup, fall;
-  double top;
-  double at(std::int64_t step) const {
-    const double up = static_cast<double>(step + 1) / static_cast<double>(std::max<std::int64_t>(warmup, 1));
-    const double down = static_cast<double>(steps - step) / static_cast<double>(std::max<std::int64_t>(fall, 1));
-    return top * std::min({1.0, up, down});
-  }
-};
-
-struct Length {
-  std::int64_t batch, steps;
-};
-Length length_of(const Config& recipe) {
-  const std::int64_t batch = recipe.integer("batch", 1, 1'000'000);
-  const std::int64_t samples = recipe.integer("train.samples", 0, std::int64_t{1} << 40);
-  return {batch, samples / batch};
+PretrainStage diffusion_stage(const Config& recipe) {
+  PretrainStage stage;
+  stage.name = "diffusion";
+  stage.batch = recipe.integer("batch", 1, 1'000'000);
+  stage.samples = recipe.integer("train.samples", 0, std::int64_t{1} << 40) / stage.batch * stage.batch;
+  stage.learning_rate = recipe.number("learning_rate");
+  stage.warmup = recipe.integer("warmup", 0, 1'000'000'000);
+  stage.fall = recipe.integer("fall", 0, 1'000'000'000);
+  return stage;
 }
 
 /// Every caption once, with the rows that the text encoder says of it.
@@ -127,15 +115,12 @@ NamedTensors first_tensors(const Config& recipe, const UNetConfig& config, std::
   return {unet_file_tensors(config, former.trainable_unet->parameters()), folder};
 }
 
-class Pretraining {
+class DiffusionRun {
  public:
-  Pretraining(const DiffusionPretraining& settings, Progress* progress)
+  DiffusionRun(const DiffusionPretraining& settings, Progress* progress)
       : recipe_(settings.recipe),
-        progress_(progress),
         seed_(static_cast<std::uint64_t>(recipe_.integer("seed"))),
-        length_(length_of(recipe_)),
-        rate_{length_.steps, recipe_.integer("warmup"), recipe_.integer("fall"), recipe_.number("learning_rate")},
-        run_(settings.out),
+        stage_(diffusion_stage(recipe_)),
         clip_(clip_folder(recipe_)),
         encoder_(text_encoder(clip_, settings.out / "text")),
         pictures_(settings.data, pretraining_samples(recipe_, settings.data), view_of(recipe_), progress),
@@ -143,89 +128,51 @@ class Pretraining {
         captions_(pictures_, templates_, encoder_),
         schedule_(pretrain_noise_config(recipe_)),
         config_(pretrain_unet_config(recipe_, captions_.width())),
-        model_(config_, first_tensors(recipe_, config_, seed_)) {
-    begin(settings);
+        model_(config_, first_tensors(recipe_, config_, seed_)),
+        loop_(recipe_, settings.out, settings.resume, progress) {
+    loop_.run().keep_pictures(listed(settings), loop_.resumed());
+    if (loop_.resumed()) model_.load_parameters(loop_.saved());
+    for (const auto& [name, leaf] : model_.parameters()) {
+      const auto found = loop_.saved().find(std::string(kMean) + name);
+      means_[name] = (found == loop_.saved().end() ? leaf.detach() : found->second).clone();
+    }
   }
 
   bool run() {
-    std::int64_t rated_samples = position_.samples;
-    double rated_at = clock_.seconds();
-    while (position_.step < length_.steps) {
-      if (stop_requested()) {
-        checkpoint();
-        return false;
-      }
-      step();
-      if (position_.step % kReportEvery == 0 || position_.step == length_.steps) {
-        report(static_cast<double>(position_.samples - rated_samples) / (clock_.seconds() - rated_at));
-        rated_samples = position_.samples;
-        rated_at = clock_.seconds();
-      }
-      if (progress_ != nullptr) progress_->update(position_.samples, length_.steps * length_.batch, note_);
-      if (clock_.seconds() - saved_at_ > 60.0 * recipe_.number("checkpoint.minutes")) checkpoint();
-    }
-    checkpoint();
-    write_sheet();
-    write_model();
-    if (progress_ != nullptr) progress_->finish();
-    return true;
+    return loop_.train({stage_},
+                       {.parameters = [&](const PretrainStage&) { return parameters_of(model_.parameters()); },
+                        .loss = [&](const PretrainStage&, const PretrainPosition& at) { return loss(at); },
+                        .updated = [&](const PretrainPosition& at) { follow(at); },
+                        .terms = {},
+                        .evaluate = {},
+                        .state = [&] { return state(); },
+                        .keep = {},
+                        .finish =
+                            [&](const PretrainPosition& at, const Json& line) {
+                              write_sheet();
+                              write_model(at, line);
+                            }});
   }
 
  private:
-  void begin(const DiffusionPretraining& settings) {
-    TensorMap saved;
-    position_ = run_.begin(recipe_, settings.resume, saved);
-    check_pictures(settings, !saved.empty());
-    if (!saved.empty()) model_.load_parameters(saved);
-    for (const auto& [name, leaf] : model_.parameters()) {
-      const auto found = saved.find(std::string(kMean) + name);
-      means_[name] = (found == saved.end() ? leaf.detach() : found->second).clone();
+  Json listed(const DiffusionPretraining& settings) const {
+    Json pictures = Json::array();
+    const auto samples = pretraining_samples(recipe_, settings.data);
+    for (std::int64_t i = 0; i < pictures_.size(); ++i) {
+      const std::filesystem::path path = settings.data.path_of(samples[static_cast<std::size_t>(i)]);
+      pictures.push_back({{"path", path.lexically_relative(settings.data.root)}, {"name", pictures_.name(i)}});
     }
-    optimiser_ = make_pretrain_optimiser(parameters_of(model_.parameters()), recipe_, saved);
-    log_.emplace(run_.folder() / "metrics.jsonl", position_.log_bytes);
-    clock_ = WorkClock(position_.seconds);
-    saved_at_ = position_.seconds;
+    return {{"count", pictures_.size()}, {"sha256", pictures_.hash()}, {"pictures", pictures}};
   }
 
-  /// A run goes on only with the pictures that it began with.
-  void check_pictures(const DiffusionPretraining& settings, bool resumed) const {
-    const std::filesystem::path path = run_.folder() / "pictures.json";
-    if (!resumed) {
-      Json listed = Json::array();
-      const auto samples = pretraining_samples(recipe_, settings.data);
-      for (std::int64_t i = 0; i < pictures_.size(); ++i) {
-        listed.push_back(
-            {{"path",
-              settings.data.path_of(samples[static_cast<std::size_t>(i)]).lexically_relative(settings.data.root)},
-             {"name", pictures_.name(i)}});
-      }
-      write_json(path, {{"count", pictures_.size()}, {"sha256", pictures_.hash()}, {"pictures", listed}});
-      return;
-    }
-    const auto former = json_at<std::string>(read_json(path), "sha256", path.string());
-    if (former != pictures_.hash()) {
-      throw UsageError(fmt::format("{}: a run goes on only with its own pictures; expected those of {}, found {}",
-                                   path.string(), former, pictures_.hash()));
-    }
-  }
-
-  void step() {
-    const std::int64_t batch = length_.batch;
-    const auto places = pictures_.places(position_.step, batch, seed_);
-    const Tensor clean = pictures_.views(places, seed_, position_.step);
-    KeyedRandom random(seed_, "diffusion.noise", static_cast<std::uint64_t>(position_.step));
+  Tensor loss(const PretrainPosition& at) const {
+    const auto places = pictures_.places(at.step, stage_.batch, seed_);
+    const Tensor clean = pictures_.views(places, seed_, at.step);
+    KeyedRandom random(seed_, "diffusion.noise", static_cast<std::uint64_t>(at.step));
     const Tensor hidden = captions_.draw(places, recipe_.number("captions.dropped"), random);
-    const Tensor steps = times(batch, random), noise = normal(clean.sizes(), 0, 1, random);
-    optimiser_->zero_gradients();
+    const Tensor steps = times(stage_.batch, random), noise = normal(clean.sizes(), 0, 1, random);
     const Tensor said = model_.predict(schedule_.add_noise(clean, noise, steps), steps, hidden);
-    const Tensor loss = at::mse_loss(said, schedule_.target(clean, noise, steps));
-    position_.loss_sum +=
-        pretrain_step(*optimiser_, loss, recipe_, rate_.at(position_.step), "diffusion", position_.step);
-    follow();
-    ++position_.summed;
-    ++position_.step;
-    ++position_.draws;
-    position_.samples += batch;
+    return at::mse_loss(said, schedule_.target(clean, noise, steps));
   }
 
   /// Uniform, one from each of as many equal strata as there are pictures: the mean of the loss is the same, its
@@ -241,25 +188,11 @@ class Pretraining {
   }
 
   /// The running mean of the weights, which begins short so that it forgets where they began.
-  void follow() {
+  void follow(const PretrainPosition& at) {
     const at::NoGradGuard no_gradients;
-    const double done = static_cast<double>(position_.step);
+    const double done = static_cast<double>(at.step);
     const double share = 1.0 - std::min(recipe_.number("mean.decay"), (1.0 + done) / (10.0 + done));
     for (const auto& [name, leaf] : model_.parameters()) means_[name].lerp_(leaf, share);
-  }
-
-  void report(double rate) {
-    loss_ = position_.loss_sum / static_cast<double>(position_.summed);
-    position_.loss_sum = 0.0;
-    position_.summed = 0;
-    log_->write({{"step", position_.step},
-                 {"samples", position_.samples},
-                 {"seconds", clock_.seconds()},
-                 {"loss", loss_},
-                 {"learning_rate", rate_.at(position_.step - 1)},
-                 {"samples_per_second", rate}});
-    log_->flush();
-    note_ = fmt::format("loss {:.4f} {:.0f}/s", loss_, rate);
   }
 
   SamplerConfig sampler() const {
@@ -283,12 +216,12 @@ class Pretraining {
                             kSheetGuidance};
     const Tensor drawn =
         generate_maps(mean, steering, {sampler(), kSheetSteps, config_.sample_size, seed_}, 0, steering.hidden.size(0));
-    write_file(run_.folder() / "samples.png", encode_png(picture_sheet(all_colours_of(drawn), kSheetColumns)));
-    write_json(run_.folder() / "samples.json", texts);
+    write_file(loop_.run().folder() / "samples.png", encode_png(picture_sheet(all_colours_of(drawn), kSheetColumns)));
+    write_json(loop_.run().folder() / "samples.json", texts);
   }
 
-  void write_model() const {
-    run_.replace_model([&](const std::filesystem::path& folder) {
+  void write_model(const PretrainPosition& at, const Json& line) const {
+    loop_.run().replace_model([&](const std::filesystem::path& folder) {
       std::filesystem::remove_all(folder);
       write_diffusion_folder(folder, {.unet = config_,
                                       .parameters = means_,
@@ -296,30 +229,24 @@ class Pretraining {
                                       .clip = clip_,
                                       .sampler = sampler(),
                                       .type = at::kHalf});
-      write_json(folder / "metrics.json", {{"steps", position_.step},
-                                           {"samples", position_.samples},
-                                           {"seconds", clock_.seconds()},
+      write_json(folder / "metrics.json", {{"steps", at.step},
+                                           {"samples", at.samples},
+                                           {"seconds", at.seconds},
                                            {"pictures", pictures_.size()},
                                            {"pictures_sha256", pictures_.hash()},
-                                           {"loss", std::isfinite(loss_) ? Json(loss_) : Json()}});
+                                           {"loss", line.value("loss", Json())}});
     });
   }
 
-  void checkpoint() {
-    position_.seconds = clock_.seconds();
-    position_.log_bytes = log_->flush();
+  TensorMap state() const {
     TensorMap tensors = model_.parameters();
     for (const auto& [name, mean] : means_) tensors[std::string(kMean) + name] = mean;
-    run_.save_checkpoint(position_, std::move(tensors), optimiser_.get());
-    saved_at_ = clock_.seconds();
+    return tensors;
   }
 
   const Config& recipe_;
-  Progress* progress_;
   std::uint64_t seed_;
-  Length length_;
-  Trapezoid rate_;
-  PretrainRun run_;
+  PretrainStage stage_;
   std::filesystem::path clip_;
   TextEncoder encoder_;
   CaptionedPictures pictures_;
@@ -328,13 +255,8 @@ class Pretraining {
   NoiseSchedule schedule_;
   UNetConfig config_;
   TrainableUNet model_;
+  PretrainLoop loop_;
   TensorMap means_;
-  std::unique_ptr<Optimiser> optimiser_;
-  std::optional<RunLog> log_;
-  PretrainPosition position_;
-  std::string note_;
-  WorkClock clock_;
-  double loss_ = std::nan(""), saved_at_ = 0.0;
 };
 
 std::vector<std::int64_t> counts_of(const Config& recipe, const char* key) {
@@ -439,7 +361,7 @@ std::vector<Sample> pretraining_samples(const Config& recipe, const Dataset& dat
 std::string describe_diffusion_needs(const DiffusionPretraining& pretraining) {
   const Config& recipe = pretraining.recipe;
   const auto pictures = static_cast<double>(pretraining_samples(recipe, pretraining.data).size());
-  const Length length = length_of(recipe);
+  const PretrainStage stage = diffusion_stage(recipe);
   const double side = 2.0 * static_cast<double>(recipe.integer("image_size"));
   const UNetConfig config = pretrain_unet_config(recipe, 1);
   double weights = 0, products = 0;
@@ -448,12 +370,12 @@ std::string describe_diffusion_needs(const DiffusionPretraining& pretraining) {
     for (const std::int64_t one : shape) count *= static_cast<double>(one);
     weights += count;
     if (shape.size() < 2) continue;
-    // Every stage has as many cells as a quarter of the one before; the middle has those of the coarsest.
+    // Every level has as many cells as a quarter of the one before; the middle has those of the coarsest.
     const std::int64_t last = std::ssize(config.channels) - 1;
-    std::int64_t stage = name.starts_with("mid") ? last : 0;
-    if (name.starts_with("down_blocks.")) stage = name[12] - '0';
-    if (name.starts_with("up_blocks.")) stage = last - (name[10] - '0');
-    const double cells = std::pow(static_cast<double>(config.sample_size) / static_cast<double>(1 << stage), 2);
+    std::int64_t level = name.starts_with("mid") ? last : 0;
+    if (name.starts_with("down_blocks.")) level = name[12] - '0';
+    if (name.starts_with("up_blocks.")) level = last - (name[10] - '0');
+    const double cells = std::pow(static_cast<double>(config.sample_size) / static_cast<double>(1 << level), 2);
     products += count * (name.starts_with("time_") ? 1.0 : cells);
   }
   // Weights, gradients, two momenta and the running mean; forward, gradients of the inputs and of the weights.
@@ -461,12 +383,11 @@ std::string describe_diffusion_needs(const DiffusionPretraining& pretraining) {
       "needs about {:.0f} MB for {:.0f} pictures and {:.0f} MB for {:.2f} million weights; about {:.0f} s "
       "for {} steps",
       pictures * 3 * side * side / 1e6, pictures, 5 * 4 * weights / 1e6, weights / 1e6,
-      forward_seconds(3.0 * products * static_cast<double>(length.batch * length.steps), measured_rate()),
-      length.steps);
+      forward_seconds(3.0 * products * static_cast<double>(stage.samples), measured_rate()), stage.steps());
 }
 
 bool pretrain_diffusion(const DiffusionPretraining& pretraining, Progress* progress) {
-  return Pretraining(pretraining, progress).run();
+  return DiffusionRun(pretraining, progress).run();
 }
 
 }  // namespace attune

@@ -1,8 +1,5 @@
 #include "attune/training/mae_pretraining.h"
 
-#include <cmath>
-#include <optional>
-
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
@@ -11,15 +8,12 @@
 #include "attune/training/estimate.h"
 #include "attune/training/mae_pictures.h"
 #include "attune/training/mae_sheet.h"
-#include "attune/training/pretrain_recipe.h"
-#include "attune/training/pretrain_run.h"
-#include "attune/training/run_log.h"
+#include "attune/training/pretrain_loop.h"
 
 namespace attune {
 namespace {
 
-constexpr std::int64_t kReportEvery = 50;  // steps
-constexpr std::int64_t kShown = 8;         // pictures of the sheet
+constexpr std::int64_t kShown = 8;  // pictures of the sheet
 
 /// The pictures of the public MAE weights are scaled by these.
 Preprocess mae_preprocess(const MaeConfig& config) {
@@ -68,97 +62,41 @@ double weights_of(const BlockShape& shape) {
   return static_cast<double>(shape.layers * shape.width) * static_cast<double>(4 * shape.width + 2 * shape.hidden);
 }
 
-class Pretraining {
+class MaeRun {
  public:
-  Pretraining(const MaePretraining& settings, Progress* progress)
+  MaeRun(const MaePretraining& settings, Progress* progress)
       : recipe_(settings.recipe),
-        progress_(progress),
         seed_(static_cast<std::uint64_t>(recipe_.integer("seed"))),
         config_(mae_config(recipe_)),
         preprocess_(mae_preprocess(config_)),
         augmentation_(mae_augmentation(recipe_)),
-        run_(settings.out),
         model_(config_, seed_),
         pictures_(settings.pictures, kept_side(recipe_, config_), progress),
-        stage_(mae_stage(recipe_, pictures_.size())) {
-    begin(settings.resume);
+        loop_(recipe_, settings.out, settings.resume, progress) {
+    loop_.run().keep_pictures({{"count", pictures_.size()}, {"sha256", pictures_.hash()}}, loop_.resumed());
+    if (loop_.resumed()) model_.load_parameters(loop_.saved());
   }
 
   bool run() {
-    std::int64_t rated_samples = position_.samples;
-    double rated_at = clock_.seconds();
-    while (position_.step < stage_.steps()) {
-      if (stop_requested()) {
-        checkpoint();
-        return false;
-      }
-      step();
-      if (position_.step % kReportEvery == 0 || position_.step == stage_.steps()) {
-        report(static_cast<double>(position_.samples - rated_samples) / (clock_.seconds() - rated_at));
-        rated_samples = position_.samples;
-        rated_at = clock_.seconds();
-      }
-      if (progress_ != nullptr) progress_->update(position_.samples, stage_.samples, note_);
-      if (clock_.seconds() - saved_at_ > 60.0 * recipe_.number("checkpoint.minutes")) checkpoint();
-    }
-    checkpoint();
-    write_model();
-    if (progress_ != nullptr) progress_->finish();
-    return true;
+    return loop_.train({mae_stage(recipe_, pictures_.size())},
+                       {.parameters = [&](const PretrainStage&) { return parameters_of(model_.parameters()); },
+                        .loss = [&](const PretrainStage& stage, const PretrainPosition& at) { return loss(stage, at); },
+                        .updated = {},
+                        .terms =
+                            [&](const PretrainStage&, const PretrainPosition& at) {
+                              return Json{{"epoch", at.samples / pictures_.size()}};
+                            },
+                        .evaluate = {},
+                        .state = [&] { return model_.parameters(); },
+                        .keep = [&](const PretrainPosition&, const Json&) { write_sheet(); },
+                        .finish = [&](const PretrainPosition& at, const Json& line) { write_model(at, line); }});
   }
 
  private:
-  void begin(bool resume) {
-    TensorMap saved;
-    position_ = run_.begin(recipe_, resume, saved);
-    check_pictures(!saved.empty());
-    if (!saved.empty()) model_.load_parameters(saved);
-    optimiser_ = make_pretrain_optimiser(parameters_of(model_.parameters()), recipe_, saved);
-    log_.emplace(run_.folder() / "metrics.jsonl", position_.log_bytes);
-    clock_ = WorkClock(position_.seconds);
-    saved_at_ = position_.seconds;
-  }
-
-  /// A run goes on only with the pictures that it began with.
-  void check_pictures(bool resumed) const {
-    const std::filesystem::path path = run_.folder() / "pictures.json";
-    if (!resumed) {
-      write_json(path, {{"count", pictures_.size()}, {"sha256", pictures_.hash()}});
-      return;
-    }
-    const auto former = json_at<std::string>(read_json(path), "sha256", path.string());
-    if (former != pictures_.hash()) {
-      throw UsageError(fmt::format("{}: a run goes on only with its own pictures; expected those of {}, found {}",
-                                   path.string(), former, pictures_.hash()));
-    }
-  }
-
-  void step() {
-    const auto places = pictures_.places(position_.step, stage_.batch, seed_);
+  Tensor loss(const PretrainStage& stage, const PretrainPosition& at) {
+    const auto places = pictures_.places(at.step, stage.batch, seed_);
     const Tensor pixels = pictures_.views(places, preprocess_, augmentation_, seed_);
-    const Tensor order = pictures_.orders(places, config_.cells(), seed_);
-    optimiser_->zero_gradients();
-    position_.loss_sum += pretrain_step(*optimiser_, model_.forward(pixels, order).loss, recipe_,
-                                        stage_.rate(position_.step), "mae", position_.step);
-    ++position_.summed;
-    ++position_.step;
-    ++position_.draws;
-    position_.samples += stage_.batch;
-  }
-
-  void report(double rate) {
-    loss_ = position_.loss_sum / static_cast<double>(position_.summed);
-    position_.loss_sum = 0.0;
-    position_.summed = 0;
-    log_->write({{"step", position_.step},
-                 {"epoch", position_.samples / pictures_.size()},
-                 {"samples", position_.samples},
-                 {"seconds", clock_.seconds()},
-                 {"loss", loss_},
-                 {"learning_rate", stage_.rate(position_.step - 1)},
-                 {"samples_per_second", rate}});
-    log_->flush();
-    note_ = fmt::format("loss {:.4f} {:.0f}/s", loss_, rate);
+    return model_.forward(pixels, pictures_.orders(places, config_.cells(), seed_)).loss;
   }
 
   void write_sheet() const {
@@ -166,45 +104,29 @@ class Pretraining {
     std::vector<MaePictures::Place> places;
     for (std::int64_t i = 0; i < pixels.size(0); ++i) places.push_back({i, -1});
     const Tensor order = pictures_.orders(places, config_.cells(), seed_);
-    write_file(run_.folder() / "reconstructions.png",
+    write_file(loop_.run().folder() / "reconstructions.png",
                encode_png(reconstruction_sheet(model_, preprocess_, pixels, order)));
   }
 
-  void write_model() const {
-    run_.replace_model([&](const std::filesystem::path& folder) {
+  void write_model(const PretrainPosition& at, const Json& line) const {
+    loop_.run().replace_model([&](const std::filesystem::path& folder) {
       write_mae_folder(folder, model_, preprocess_);
-      write_json(folder / "metrics.json", {{"steps", position_.step},
-                                           {"samples", position_.samples},
+      write_json(folder / "metrics.json", {{"steps", at.step},
+                                           {"samples", at.samples},
                                            {"pictures", pictures_.size()},
                                            {"pictures_sha256", pictures_.hash()},
-                                           {"loss", std::isfinite(loss_) ? Json(loss_) : Json()}});
+                                           {"loss", line.value("loss", Json())}});
     });
   }
 
-  void checkpoint() {
-    position_.seconds = clock_.seconds();
-    position_.log_bytes = log_->flush();
-    run_.save_checkpoint(position_, model_.parameters(), optimiser_.get());
-    write_sheet();
-    saved_at_ = clock_.seconds();
-  }
-
   const Config& recipe_;
-  Progress* progress_;
   std::uint64_t seed_;
   MaeConfig config_;
   Preprocess preprocess_;
   Augmentation augmentation_;
-  PretrainRun run_;
   Mae model_;
   MaePictures pictures_;
-  PretrainStage stage_;
-  std::unique_ptr<Optimiser> optimiser_;
-  std::optional<RunLog> log_;
-  PretrainPosition position_;
-  std::string note_;
-  WorkClock clock_;
-  double loss_ = std::nan(""), saved_at_ = 0.0;
+  PretrainLoop loop_;
 };
 
 }  // namespace
@@ -289,7 +211,7 @@ std::string describe_mae_needs(const Config& recipe, std::int64_t pictures) {
 }
 
 bool pretrain_mae(const MaePretraining& pretraining, Progress* progress) {
-  return Pretraining(pretraining, progress).run();
+  return MaeRun(pretraining, progress).run();
 }
 
 }  // namespace attune

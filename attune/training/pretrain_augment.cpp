@@ -11,7 +11,7 @@ constexpr double kRotated = 0.6;   // share of the drawings
 constexpr double kAspect = 0.12;
 constexpr double kShift = 0.18;  // in half widths
 constexpr double kMirrored = 0.5;
-constexpr double kGrey = 0.12;
+constexpr double kGreyShares = 0.12;
 constexpr double kMix = 0.12;  // largest entry of the random colour mix
 constexpr double kDarkGround = 0.15;
 
@@ -53,7 +53,7 @@ Tensor affine_maps(Columns& random) {
 
 /// Saturation, a small random mixing of the channels, and brightness, as one matrix a drawing: [B, 3, 3].
 Tensor colour_maps(Columns& random) {
-  const Tensor grey = random.chance(kGrey);
+  const Tensor grey = random.chance(kGreyShares);
   const Tensor saturation = (random.next() * 0.7 + 0.6).masked_fill(grey, 0.0).view({-1, 1, 1});
   const Tensor luminance = at::tensor({0.3F, 0.59F, 0.11F}).expand({3, 3});
   const Tensor mix = (random.next(9) * 2 - 1).reshape({-1, 3, 3}) * kMix;

@@ -53,6 +53,10 @@ Schema clip_pretraining_schema() {
 
 double PretrainStage::rate(std::int64_t step) const {
   const double warm = warmup > 0 ? static_cast<double>(step + 1) / static_cast<double>(warmup) : 1.0;
+  if (fall) {
+    const auto down = static_cast<double>(steps() - step) / static_cast<double>(std::max<std::int64_t>(1, *fall));
+    return learning_rate * std::min({1.0, warm, down});
+  }
   const auto after = static_cast<double>(std::max<std::int64_t>(0, step - warmup));
   const auto length = static_cast<double>(std::max<std::int64_t>(1, steps() - warmup));
   const double cosine = (1.0 + std::cos(M_PI * std::min(1.0, after / length))) / 2.0;

@@ -13,6 +13,7 @@ namespace attune {
 namespace {
 
 constexpr const char* kCheckpoint = "checkpoint.safetensors";
+constexpr const char* kRecipe = "recipe.yaml";
 constexpr std::string_view kOptimiser = "optimiser.";
 
 }  // namespace
@@ -22,16 +23,18 @@ bool PretrainRun::has_checkpoint() const {
 }
 
 PretrainPosition PretrainRun::begin(const Config& recipe, bool resume, TensorMap& tensors) const {
-  const std::filesystem::path kept = folder_ / "recipe.yaml";
   PretrainPosition position;
   if (resume && has_checkpoint()) {
-    check_same_recipe(recipe, kept);
+    check_same_recipe(recipe, folder_ / kRecipe);
     position = load_checkpoint(tensors);
   } else if (has_checkpoint()) {
     throw UsageError(fmt::format("{}: holds a run already; resume it or name another folder", folder_.string()));
   }
-  write_file(kept, recipe.to_yaml());
   return position;
+}
+
+void PretrainRun::keep_recipe(const Config& recipe) const {
+  write_file(folder_ / kRecipe, recipe.to_yaml());
 }
 
 void PretrainRun::save_checkpoint(const PretrainPosition& position, TensorMap tensors,
@@ -63,6 +66,17 @@ PretrainPosition PretrainRun::load_checkpoint(TensorMap& tensors) const {
           static_cast<std::uint64_t>(count_at(place, "log_bytes", where)),
           json_or<double>(place, "loss_sum", 0.0, where),
           place.contains("summed") ? count_at(place, "summed", where) : 0};
+}
+
+void PretrainRun::keep_pictures(const Json& list, bool resumed) const {
+  const std::filesystem::path path = folder_ / "pictures.json";
+  if (!resumed) return write_json(path, list);
+  const auto former = json_at<std::string>(read_json(path), "sha256", path.string());
+  const auto found = list.at("sha256").get<std::string>();
+  if (former != found) {
+    throw UsageError(fmt::format("{}: a run goes on only with its own pictures; expected those of {}, found {}",
+                                 path.string(), former, found));
+  }
 }
 
 void PretrainRun::replace_model(const std::function<void(const std::filesystem::path&)>& write) const {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -8,6 +7,7 @@
 #include <vector>
 
 #include "attune/base/config.h"
+#include "attune/base/json.h"
 #include "attune/optim/optimiser.h"
 #include "attune/tensors/tensor.h"
 
@@ -25,18 +25,6 @@ struct PretrainPosition {
   std::int64_t summed = 0;      // how many they are
 };
 
-/// Counts the seconds of work of a run, those of former sittings with them.
-class WorkClock {
- public:
-  explicit WorkClock(double before = 0.0)
-      : begun_(Clock::now() - std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(before))) {}
-  double seconds() const { return std::chrono::duration<double>(Clock::now() - begun_).count(); }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point begun_;
-};
-
 /// The files of a run beside its log: checkpoint.safetensors and model/.
 class PretrainRun {
  public:
@@ -44,13 +32,17 @@ class PretrainRun {
 
   const std::filesystem::path& folder() const { return folder_; }
   bool has_checkpoint() const;
-  /// Keeps the recipe in the folder and returns where the run stands: at its begin, or where its checkpoint was
-  /// written, whose tensors go to `tensors`. Throws UsageError where a new run finds a checkpoint, or a resumed one
-  /// another recipe.
+  /// Where the run stands: at its begin, or where its checkpoint was written, whose tensors go to `tensors`. Throws
+  /// UsageError where a new run finds a checkpoint, or a resumed one another recipe than the one that it kept.
   PretrainPosition begin(const Config& recipe, bool resume, TensorMap& tensors) const;
+  void keep_recipe(const Config& recipe) const;
   /// One file with the model's state and, where there is one, the optimiser's, replaced atomically.
   void save_checkpoint(const PretrainPosition& position, TensorMap model, const Optimiser* optimiser = nullptr) const;
   PretrainPosition load_checkpoint(TensorMap& tensors) const;
+
+  /// Keeps `list`, the pictures that are learned from with their "sha256", in pictures.json. Throws UsageError where a
+  /// resumed run finds another sum there.
+  void keep_pictures(const Json& list, bool resumed) const;
 
   /// Replaces model/ by what `write` puts into the folder that it is given.
   void replace_model(const std::function<void(const std::filesystem::path&)>& write) const;

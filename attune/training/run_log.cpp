@@ -6,15 +6,21 @@
 
 namespace attune {
 
-RunLog::RunLog(const std::filesystem::path& path, std::uint64_t keep) : path_(path) {
+namespace {
+
+const std::filesystem::path& with_its_folder(const std::filesystem::path& path) {
   std::filesystem::create_directories(path.parent_path());
-  if (std::filesystem::exists(path)) {
-    if (std::filesystem::file_size(path) < keep) {
-      throw Error(fmt::format("{}: expected at least the {} bytes that the checkpoint counts, found {}", path.string(),
-                              keep, std::filesystem::file_size(path)));
-    }
-    std::filesystem::resize_file(path, keep);
+  return path;
+}
+
+}  // namespace
+
+RunLog::RunLog(const std::filesystem::path& path, std::uint64_t keep) : path_(path), held_(with_its_folder(path)) {
+  if (std::filesystem::file_size(path) < keep) {
+    throw Error(fmt::format("{}: expected at least the {} bytes that the checkpoint counts, found {}", path.string(),
+                            keep, std::filesystem::file_size(path)));
   }
+  std::filesystem::resize_file(path, keep);
   out_.open(path, std::ios::binary | std::ios::app);
   if (!out_) throw Error(fmt::format("cannot write {}", path.string()));
 }

@@ -4,15 +4,16 @@
 #include <filesystem>
 #include <fstream>
 
+#include "attune/base/file_lock.h"
 #include "attune/base/json.h"
 
 namespace attune {
 
 /// metrics.jsonl of a run: one JSON object a line, for every step and every epoch. A resumed run cuts the file back to
-/// where its checkpoint was written and goes on from there.
+/// where its checkpoint was written and goes on from there. While it is open no other process may open it.
 class RunLog {
  public:
-  /// Keeps the first `keep` bytes of an existing file.
+  /// Keeps the first `keep` bytes of an existing file. Throws UsageError where another process has it open.
   RunLog(const std::filesystem::path& path, std::uint64_t keep);
 
   void write(const Json& line);
@@ -21,6 +22,7 @@ class RunLog {
 
  private:
   std::filesystem::path path_;
+  HeldFile held_;
   std::ofstream out_;
 };
 

@@ -11,7 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kProjection = "visual_projection.weight";
+constexpr const char* kImageProjection = "visual_projection.weight";
 
 bool is_segmenter(const fs::path& base) {
   const fs::path path = base / "config.json";
@@ -81,7 +81,7 @@ SegmenterModel::SegmenterModel(const fs::path& base, const SegmenterShape& shape
   const NamedTensors source = base_tensors(base);
   frozen_.origin = source.origin;
   for (const auto& [name, tensor] : source.tensors) {
-    if (name.starts_with("text_") || name == kProjection || name == "logit_scale") frozen_.tensors[name] = tensor;
+    if (name.starts_with("text_") || name == kImageProjection || name == "logit_scale") frozen_.tensors[name] = tensor;
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include <fmt/format.h>
 
@@ -12,9 +11,7 @@
 #include "attune/tasks/segmentation.h"
 #include "attune/tensors/parallel.h"
 #include "attune/training/estimate.h"
-#include "attune/training/pretrain_recipe.h"
-#include "attune/training/pretrain_run.h"
-#include "attune/training/run_log.h"
+#include "attune/training/pretrain_loop.h"
 #include "attune/training/run_settings.h"
 #include "attune/training/scene_pretraining.h"
 #include "attune/training/segmenter_model.h"
@@ -23,8 +20,7 @@
 namespace attune {
 namespace {
 
-constexpr std::int64_t kReportEvery = 20;  // steps
-constexpr std::int64_t kShown = 16;        // views of the sheet
+constexpr std::int64_t kShownViews = 16;  // views of the sheet
 
 PretrainStage segmenter_stage(const Config& recipe) {
   PretrainStage stage;
@@ -35,6 +31,14 @@ PretrainStage segmenter_stage(const Config& recipe) {
   stage.last_rate = recipe.number("optimiser.last_rate");
   stage.warmup = recipe.integer("warmup", 0, 1'000'000);
   return stage;
+}
+
+ViewSettings view_settings(const Config& recipe, const PretrainStage& stage) {
+  const ViewSettings cuts(recipe);
+  if (stage.batch % cuts.views != 0) {
+    throw UsageError(fmt::format("batch: expected a multiple of views.scene {}, found {}", cuts.views, stage.batch));
+  }
+  return cuts;
 }
 
 SegmenterShape shape_of(const Config& recipe) {
@@ -56,7 +60,7 @@ SegmenterShape shape_of(const Config& recipe) {
 
 /// Views, wanted masks and found ones in three columns, two views a row.
 Image mask_sheet(const SegmenterViews& views, const Tensor& logits, const Preprocess& preprocess) {
-  const std::int64_t count = std::min<std::int64_t>(kShown, views.pixels.size(0)) / 2 * 2, side = preprocess.size;
+  const std::int64_t count = std::min<std::int64_t>(kShownViews, views.pixels.size(0)) / 2 * 2, side = preprocess.size;
   const auto channel = [](const std::array<float, 3>& values) {
     return at::tensor(at::ArrayRef<float>(values.data(), values.size())).view({1, 3, 1, 1});
   };
@@ -76,68 +80,46 @@ Image mask_sheet(const SegmenterViews& views, const Tensor& logits, const Prepro
   return image;
 }
 
-class Pretraining {
+class SegmenterRun {
  public:
-  Pretraining(const SegmenterPretraining& settings, Progress* progress)
+  SegmenterRun(const SegmenterPretraining& settings, Progress* progress)
       : recipe_(settings.recipe),
-        progress_(progress),
         seed_(static_cast<std::uint64_t>(recipe_.integer("seed"))),
         stage_(segmenter_stage(recipe_)),
         scenes_(scene_settings(recipe_, "scenes.size")),
-        cuts_(recipe_),
-        run_(settings.out),
+        cuts_(view_settings(recipe_, stage_)),
         model_(recipe_.text("base"), shape_of(recipe_), seed_),
-        list_(read_file(recipe_.text("drawings"))) {
-    if (stage_.batch % cuts_.views != 0) {
-      throw UsageError(
-          fmt::format("batch: expected a multiple of views.scene {}, found {}", cuts_.views, stage_.batch));
-    }
-    TensorMap saved;
-    position_ = run_.begin(recipe_, settings.resume, saved);
-    keep_drawing_list(run_, recipe_, list_, !saved.empty());
+        list_(read_file(recipe_.text("drawings"))),
+        loop_(recipe_, settings.out, settings.resume, progress) {
+    keep_drawing_list(loop_.run(), recipe_, list_, loop_.resumed());
     drawings_ = render_drawings(recipe_.text("drawings"), settings.icons, {}, kDrawingSide,
                                 static_cast<int>(parallel_width()), progress);
     conditions_ = model_.conditions(scene_sentences(recipe_, drawings_.categories))
                       .view({-1, std::ssize(drawings_.categories), model_.config().clip.joint_width});
-    if (!saved.empty()) model_.load_state(saved);
-    optimiser_ = make_pretrain_optimiser(model_.parameters(), recipe_, saved);
-    log_.emplace(run_.folder() / "metrics.jsonl", position_.log_bytes);
-    clock_ = WorkClock(position_.seconds);
-    saved_at_ = position_.seconds;
+    if (loop_.resumed()) model_.load_state(loop_.saved());
   }
 
   bool run() {
-    std::int64_t rated_samples = position_.samples;
-    double rated_at = clock_.seconds();
-    while (position_.step < stage_.steps()) {
-      if (stop_requested()) {
-        checkpoint();
-        return false;
-      }
-      step();
-      if (position_.step % kReportEvery == 0 || position_.step == stage_.steps()) {
-        report(static_cast<double>(position_.samples - rated_samples) / (clock_.seconds() - rated_at));
-        rated_samples = position_.samples;
-        rated_at = clock_.seconds();
-      }
-      if (progress_ != nullptr) progress_->update(position_.samples, stage_.samples, note_);
-      if (clock_.seconds() - saved_at_ > 60.0 * recipe_.number("checkpoint.minutes")) checkpoint();
-    }
-    checkpoint();
-    if (progress_ != nullptr) progress_->finish();
-    return true;
+    return loop_.train({stage_}, {.parameters = [&](const PretrainStage&) { return model_.parameters(); },
+                                  .loss = [&](const PretrainStage&, const PretrainPosition& at) { return loss(at); },
+                                  .updated = {},
+                                  .terms = [&](const PretrainStage&, const PretrainPosition&) { return terms_; },
+                                  .evaluate = {},
+                                  .state = [&] { return model_.state(); },
+                                  .keep = [&](const PretrainPosition& at, const Json& line) { write_model(at, line); },
+                                  .finish = {}});
   }
 
  private:
-  SegmenterViews draw_views() const {
+  SegmenterViews draw_views(const PretrainPosition& at) const {
     const std::int64_t count = stage_.batch / cuts_.views;
-    const auto first = static_cast<std::uint64_t>(position_.step * count);
+    const auto first = static_cast<std::uint64_t>(at.step * count);
     return segmenter_views(compose_scenes(drawings_, scenes_, seed_, first, count), std::ssize(drawings_.categories),
                            cuts_, model_.config().preprocess, seed_, first);
   }
 
-  Tensor conditions_of(const SegmenterViews& views) const {
-    KeyedRandom random(seed_, "segmenter.sentences", static_cast<std::uint64_t>(position_.step));
+  Tensor conditions_of(const SegmenterViews& views, const PretrainPosition& at) const {
+    KeyedRandom random(seed_, "segmenter.sentences", static_cast<std::uint64_t>(at.step));
     std::vector<Tensor> rows;
     for (const std::int64_t category : views.categories) {
       const auto sentence = random.below(static_cast<std::uint64_t>(conditions_.size(0)));
@@ -146,19 +128,13 @@ class Pretraining {
     return at::stack(rows);
   }
 
-  void step() {
-    views_ = draw_views();
-    optimiser_->zero_gradients();
-    logits_ = model_.logits(views_.pixels, conditions_of(views_));
+  Tensor loss(const PretrainPosition& at) {
+    views_ = draw_views(at);
+    logits_ = model_.logits(views_.pixels, conditions_of(views_, at));
     const MaskLoss parts = mask_loss(logits_, views_.targets);
     const Tensor entropy = parts.entropy.mean(), dice = parts.dice.mean();
-    position_.loss_sum +=
-        pretrain_step(*optimiser_, entropy + dice, recipe_, stage_.rate(position_.step), stage_.name, position_.step);
     terms_ = {{"entropy", entropy.item<double>()}, {"dice", dice.item<double>()}, {"iou", overlap()}};
-    ++position_.summed;
-    ++position_.step;
-    ++position_.draws;
-    position_.samples += stage_.batch;
+    return entropy + dice;
   }
 
   /// Of found and wanted masks, over the views that show something of the name.
@@ -170,58 +146,28 @@ class Pretraining {
     return (common / either * shown).sum().item<double>() / std::max(1.0, shown.sum().item<double>());
   }
 
-  /// The loss is the mean since the last report, its terms are those of the last step.
-  void report(double rate) {
-    const double loss = position_.loss_sum / static_cast<double>(position_.summed);
-    position_.loss_sum = 0.0;
-    position_.summed = 0;
-    line_ = {{"step", position_.step},
-             {"samples", position_.samples},
-             {"seconds", clock_.seconds()},
-             {"loss", loss},
-             {"learning_rate", stage_.rate(position_.step - 1)},
-             {"samples_per_second", rate}};
-    for (const auto& [name, value] : terms_) line_[name] = value;
-    log_->write(line_);
-    log_->flush();
-    note_ = fmt::format("loss {:.3f} {:.0f}/s", loss, rate);
-  }
-
-  void checkpoint() {
-    position_.seconds = clock_.seconds();
-    position_.log_bytes = log_->flush();
-    run_.save_checkpoint(position_, model_.state(), optimiser_.get());
-    run_.replace_model([&](const std::filesystem::path& folder) {
+  void write_model(const PretrainPosition& at, const Json& line) const {
+    loop_.run().replace_model([&](const std::filesystem::path& folder) {
       model_.save_folder(folder);
-      write_scene_card(folder, list_, drawings_, position_, line_);
+      write_scene_card(folder, list_, drawings_, at, line);
     });
-    if (logits_.defined()) {
-      write_file(run_.folder() / "masks.png", encode_png(mask_sheet(views_, logits_, model_.config().preprocess)));
-    }
-    saved_at_ = clock_.seconds();
+    if (!logits_.defined()) return;
+    write_file(loop_.run().folder() / "masks.png", encode_png(mask_sheet(views_, logits_, model_.config().preprocess)));
   }
 
   const Config& recipe_;
-  Progress* progress_;
   std::uint64_t seed_;
   PretrainStage stage_;
   CompositeSettings scenes_;
   ViewSettings cuts_;
-  PretrainRun run_;
   SegmenterModel model_;
   std::string list_;
+  PretrainLoop loop_;
   Drawings drawings_;
-  Tensor conditions_;  // [sentences, categories, d]
-  std::unique_ptr<Optimiser> optimiser_;
-  std::optional<RunLog> log_;
-  PretrainPosition position_;
+  Tensor conditions_;     // [sentences, categories, d]
   SegmenterViews views_;  // of the last step, with what was found
   Tensor logits_;
-  Losses terms_;
-  Json line_;
-  std::string note_;
-  WorkClock clock_;
-  double saved_at_ = 0.0;
+  Json terms_;  // of its loss
 };
 
 }  // namespace
@@ -283,7 +229,7 @@ std::string describe_segmenter_needs(const Config& recipe) {
 }
 
 bool pretrain_segmenter(const SegmenterPretraining& pretraining, Progress* progress) {
-  return Pretraining(pretraining, progress).run();
+  return SegmenterRun(pretraining, progress).run();
 }
 
 }  // namespace attune

@@ -6,6 +6,7 @@
 
 #include "attune/base/files.h"
 #include "attune/training/pretrain_run.h"
+#include "attune/training/run_log.h"
 #include "tests/support/error_of.h"
 #include "tests/support/mutations.h"
 
@@ -108,6 +109,19 @@ TEST(DamagedCheckpoint, OfAPreTrainingIsRefusedWithAnError) {
     for (const std::int64_t count : {read.stage, read.step, read.draws, read.samples}) EXPECT_GE(count, 0);
   });
   EXPECT_GT(refused, 100);
+}
+
+TEST(RunLog, IsOpenToOneWriterAtATime) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "metrics.jsonl";
+  {
+    RunLog first(path, 0);
+    first.write({{"step", 1}});
+    EXPECT_EQ(first.flush(), 11);
+    EXPECT_THAT(error_of([&] { RunLog(path, 0); }), testing::AllOf(HasSubstr(path.string()), HasSubstr("another")));
+  }
+  EXPECT_EQ(read_file(path), "{\"step\":1}\n");  // the one that was refused left it alone
+  RunLog(path, 11);
 }
 
 }  // namespace
