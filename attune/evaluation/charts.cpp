@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -17,6 +18,7 @@ struct Axis {
   double high = 1;
   double step = 0.2;
   bool shares = false;
+  std::vector<double> marks = {};  // ticks in place of the round ones
 
   double at(double value) const { return 100 * (value - low) / (high - low); }
   std::string text(double value) const {
@@ -26,6 +28,7 @@ struct Axis {
     return fmt::format("{:.{}f}{}", shown + 0.0, digits, shares ? "\u202F%" : "");
   }
   std::vector<double> ticks() const {
+    if (!marks.empty()) return marks;
     std::vector<double> values;
     for (int i = 0; low + i * step <= high + step * 1e-6; ++i) values.push_back(low + i * step);
     return values;
@@ -69,6 +72,22 @@ std::string segment(double x1, double y1, double x2, double y2, std::string_view
                      100 - y2, style);
 }
 
+bool usable(const Series& series, std::size_t i) {
+  return std::isfinite(series.x[i]) && i < series.y.size() && std::isfinite(series.y[i]);
+}
+
+/// The places of the points across, where they are few enough to be told apart.
+std::vector<double> few_places(const LineChart& chart) {
+  constexpr std::size_t kMost = 6;
+  std::set<double> places;
+  for (const Series& series : chart.series) {
+    for (std::size_t i = 0; i < series.x.size(); ++i) {
+      if (usable(series, i)) places.insert(series.x[i]);
+    }
+  }
+  return places.size() < 2 || places.size() > kMost ? std::vector<double>{} : std::vector(places.begin(), places.end());
+}
+
 /// Axes and grid around `content`, which is drawn in a square of 100 x 100 that stretches with the page, y downwards.
 std::string plot(const Axis& x, const Axis& y, std::string_view x_name, std::string_view content,
                  std::string_view description, std::string_view style) {
@@ -84,10 +103,6 @@ std::string plot(const Axis& x, const Axis& y, std::string_view x_name, std::str
       "<div class=\"plot{}\" role=\"img\" aria-label=\"{}\"><svg viewBox=\"0 0 100 100\" "
       "preserveAspectRatio=\"none\">{}{}</svg>{}<span class=\"x-name\">{}</span></div>\n",
       style, escape(description), grid, content, labels, escape(x_name));
-}
-
-bool usable(const Series& series, std::size_t i) {
-  return std::isfinite(series.x[i]) && i < series.y.size() && std::isfinite(series.y[i]);
 }
 
 std::string band(const Series& series, std::size_t index, const Axis& x, const Axis& y) {
@@ -151,6 +166,7 @@ std::string line_chart(const LineChart& chart) {
   const Axis y = axis_over(up.low, up.high, 4, chart.shares);
   Axis x{across.low, across.high, std::max(1.0, round_step(std::max(across.high - across.low, 1.0), 6))};
   if (!(x.high > x.low)) x = {across.low - 1, across.high + 1, 1};
+  x.marks = few_places(chart);
 
   std::string content, key;
   for (std::size_t i = 0; i < chart.series.size(); ++i) content += band(chart.series[i], i, x, y);

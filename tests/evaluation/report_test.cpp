@@ -178,6 +178,10 @@ TEST(Charts, LinesLeaveOutWhatWasNotRecorded) {
   const std::string html = line_chart({"Loss", "epoch", false, {{"loss", {1, 2, 3}, {3, nan, 1}}}});
   EXPECT_THAT(html, HasSubstr("points=\"0.00,0.00 100.00,100.00 \""));
   EXPECT_THAT(line_chart({"Loss", "epoch", false, {{"loss", {1}, {nan}}}}), HasSubstr("nothing was recorded"));
+  // Few points, such as 1, 4 and 16 shots, are named where they are.
+  const std::string shots = line_chart({"a", "shots", true, {{"coop", {1, 4, 16}, {0.1, 0.2, 0.3}}}});
+  EXPECT_THAT(shots,
+              testing::AllOf(HasSubstr("left:20.00%\">4<"), HasSubstr("left:100.00%\">16<"), Not(HasSubstr(">6<"))));
   EXPECT_THAT(line_chart({"Loss", "epoch", false, {{"loss", {1}, {0.3}}}}), Not(HasSubstr("nan")));
 }
 
