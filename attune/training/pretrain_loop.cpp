@@ -5,7 +5,7 @@
 namespace attune {
 namespace {
 
-constexpr std::int64_t kReportEvery = 50;  // steps
+constexpr std::int64_t kReportEvery = 20;  // steps
 
 }  // namespace
 
