@@ -64,6 +64,7 @@ void print_machine(const BenchOptions& options, const PeakSpeed& peak) {
                 {"instructions", peak.instructions},
                 {"threads", at::get_num_threads()},
                 {"device", options.common.device},
+                {"precision", options.common.precision},
                 {"model", name},
                 {"classes", options.question.classes}});
     for (const auto& [type, measured] : peaks_of(peak)) {
@@ -77,7 +78,8 @@ void print_machine(const BenchOptions& options, const PeakSpeed& peak) {
     }
     return;
   }
-  fmt::print("{}, {} threads, {}; {}\n\n", processor_name(), at::get_num_threads(), peak.instructions, name);
+  fmt::print("{}, {} threads, {}; {}, {}\n\n", processor_name(), at::get_num_threads(), peak.instructions, name,
+             options.common.precision);
   fmt::print("{:<14} {:<22} {:>10} {:>16} {:>9} {:>8} {:>7}\n", "part", "", "ms", "speed", "GFLOP/s", "of peak",
              "rounds");
   for (const auto& [type, measured] : peaks_of(peak)) {

@@ -85,13 +85,14 @@ void run_embed(const EmbedOptions& options) {
   if (!domain && (!options.pooling.empty() || !options.tap.empty())) {
     throw UsageError("embed: --pooling and --tap belong to domain models, found " + options.model);
   }
-  const Embedded found = !options.texts.empty() ? embed_texts(options)
-                         : domain               ? embed_domain(options)
-                                                : embed_images(options);
+  Embedded found = !options.texts.empty() ? embed_texts(options)
+                   : domain               ? embed_domain(options)
+                                          : embed_images(options);
+  found.metadata["precision"] = common.precision;
   write_features(options.out, found);
   const std::int64_t count = found.features.size(0), width = found.features.size(1);
   if (common.json) {
-    print_json({{"out", options.out}, {"count", count}, {"width", width}});
+    print_json({{"out", options.out}, {"count", count}, {"width", width}, {"precision", common.precision}});
   } else {
     say(common, fmt::format("{} features of width {} in {}", count, width, options.out));
   }

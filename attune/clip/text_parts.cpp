@@ -96,7 +96,7 @@ Tensor encode_text_in_parts(const TextConfig& config, const TextWeights<FrozenLi
     const std::vector<Tensor*> places = tensors_of(own, own_tuning);
     for (std::size_t p = 0; p < places.size(); ++p) *places[p] = slices[p];
     own.end = own.end.narrow(0, part.first, part.classes);
-    return encode_text_at_once(config, weights, own, own_tuning);
+    return encode_text_at_once(config, weights, own, own_tuning, {part.context, part.first});
   };
   call.join = [part_of, classes = prompts.end.size(0)](const std::vector<Tensor>& features) {
     std::vector<Tensor> rows, row;

@@ -22,7 +22,7 @@ std::vector<TextPart> divide_text(std::int64_t contexts, std::int64_t prefix, co
 /// The text tower part by part, on the threads of in_parallel. Where a gradient is wanted, the graphs of the first
 /// parts of together at most `kept_rows` rows are kept for the backward, and the others are computed again there (a
 /// third more work for those), so that memory does not grow with the number of classes. Gradients equal those of the
-/// whole up to rounding; masks of dropout are drawn for each part.
+/// whole up to rounding, dropout included.
 Tensor encode_text_in_parts(const TextConfig& config, const TextWeights<FrozenLinear>& weights, const Prompts& prompts,
                             const Tuning& tuning, const std::vector<TextPart>& parts, std::int64_t kept_rows);
 

@@ -33,6 +33,7 @@ struct Layout {
   std::vector<Group> groups;
   Tensor order;         // [C]: where class c stands among the classes in the order of the groups
   Sequences all, ends;  // on a CPU: attention of all rows; of the end rows, in the order of the groups
+  Tensor names;         // [rows] int64 of context, class and place, where dropout is on
 };
 
 /// Prefixes by themselves, then every class behind its prefix; or only what end rows see.
@@ -125,7 +126,24 @@ void check_contexts(const Prompts& prompts, const Tuning& tuning) {
   check_overwritten(tuning, prompts.prefix.size(1));
 }
 
-Layout lay_out(const TextConfig& config, const Prompts& prompts, const Tuning& tuning) {
+/// Names of all rows: of context, class (0: the prefix) and place.
+Tensor row_names(const Layout& layout, const TextOrigin& origin) {
+  constexpr std::int64_t kMostPlaces = std::int64_t{1} << 16, kMostClasses = std::int64_t{1} << 24;
+  const Tensor contexts =
+      at::arange(origin.context, origin.context + layout.contexts, at::kLong) * (kMostClasses * kMostPlaces);
+  const auto named = [&](const Tensor& classes, std::int64_t first, std::int64_t count) {
+    return (contexts.view({-1, 1, 1}) + (classes * kMostPlaces).view({1, -1, 1}) +
+            at::arange(first, first + count, at::kLong))
+        .reshape({-1});
+  };
+  std::vector<Tensor> names{named(at::zeros({1}, at::kLong), 0, layout.prefix)};
+  for (const Group& group : layout.groups) {
+    names.push_back(named(group.members + (origin.first + 1), layout.prefix, group.length));
+  }
+  return at::cat(names);
+}
+
+Layout lay_out(const TextConfig& config, const Prompts& prompts, const Tuning& tuning, const TextOrigin& origin) {
   Layout layout;
   layout.prefix = prompts.prefix.size(1);
   layout.contexts = text_contexts(prompts, tuning);
@@ -147,6 +165,7 @@ Layout lay_out(const TextConfig& config, const Prompts& prompts, const Tuning& t
     layout.all = sequences_of(layout, false);
     layout.ends = sequences_of(layout, true);
   }
+  if (drops(tuning)) layout.names = row_names(layout, origin);
   return layout;
 }
 
@@ -218,12 +237,12 @@ Tensor attend_rows(const Layout& layout, const Tensor& fused, std::int64_t heads
   return at::cat(mixed);
 }
 
+/// Of rows [rows, ...] or of their names those of the end tokens, in the order of the groups.
 Tensor end_rows(const Layout& layout, const Tensor& rows) {
-  const auto width = rows.size(1);
   std::vector<Tensor> ends;
   for (const auto& group : layout.groups) {
     ends.push_back(rows.narrow(0, group.first, layout.contexts * group.classes * group.length)
-                       .view({-1, group.length, width})
+                       .unflatten(0, {-1, group.length})
                        .select(1, group.length - 1));
   }
   return at::cat(ends);
@@ -249,8 +268,9 @@ Tensor encode_rows(const TextWeights<L>& weights, const Layout& layout, const Pr
     const auto& own = tuning_of(tuning, i);
     if (own.tokens.defined()) rows = overwrite(layout, rows, own.tokens);
     const bool last = i + 1 == blocks.size();
-    const Tensor mixed = attend_rows(layout, fused_qkv(blocks[i], rows, own), heads, last);
-    rows = finish_block(blocks[i], activation, last ? end_rows(layout, rows) : rows, mixed, own);
+    const Tensor mixed = attend_rows(layout, fused_qkv(blocks[i], rows, own, layout.names), heads, last);
+    const Tensor names = last && layout.names.defined() ? end_rows(layout, layout.names) : layout.names;
+    rows = finish_block(blocks[i], activation, last ? end_rows(layout, rows) : rows, mixed, own, names);
   }
   return by_class(layout, weights.projection(weights.final(rows)));
 }
@@ -259,18 +279,17 @@ Tensor encode_rows(const TextWeights<L>& weights, const Layout& layout, const Pr
 constexpr std::int64_t kRowsAtOnce = 4096, kRowsWithGraph = 1024;
 constexpr std::int64_t kGraphBytes = std::int64_t{768} << 20;
 
-/// What the graph of a row holds: in each block the input of both norms, queries, keys and values, and the MLP's hidden
-/// units before their activation.
-std::int64_t graph_bytes(const TextConfig& config) {
-  return config.layers * (5 * config.width + config.hidden) * static_cast<std::int64_t>(sizeof(float));
-}
-
 }  // namespace
+
+GraphLimits text_graph_limits(const TextConfig& config, const Tuning& tuning) {
+  const std::int64_t bytes = graph_bytes_of_row(config, tuning);
+  return {bytes, kGraphBytes / bytes, kRowsWithGraph};
+}
 
 template <class L>
 Tensor encode_text_at_once(const TextConfig& config, const TextWeights<L>& weights, const Prompts& prompts,
-                           const Tuning& tuning) {
-  return encode_rows(weights, lay_out(config, prompts, tuning), prompts, tuning);
+                           const Tuning& tuning, const TextOrigin& origin) {
+  return encode_rows(weights, lay_out(config, prompts, tuning, origin), prompts, tuning);
 }
 
 template <class L>
@@ -290,14 +309,16 @@ Tensor encode_text(const TextConfig& config, const TextWeights<L>& weights, cons
     const std::int64_t threads = prompts.prefix.is_cpu() ? parallel_width(tower_operations(config, rows)) : 1;
     const auto parts = divide_text(contexts, prefix, lengths, threads, graph ? kRowsWithGraph : kRowsAtOnce);
     if (parts.size() > 1) {
-      return encode_text_in_parts(config, weights, prompts, tuning, parts, kGraphBytes / graph_bytes(config));
+      return encode_text_in_parts(config, weights, prompts, tuning, parts, text_graph_limits(config, tuning).kept_rows);
     }
   }
   return encode_text_at_once(config, weights, prompts, tuning);
 }
 
-template Tensor encode_text_at_once(const TextConfig&, const TextWeights<Linear>&, const Prompts&, const Tuning&);
-template Tensor encode_text_at_once(const TextConfig&, const TextWeights<FrozenLinear>&, const Prompts&, const Tuning&);
+template Tensor encode_text_at_once(const TextConfig&, const TextWeights<Linear>&, const Prompts&, const Tuning&,
+                                    const TextOrigin&);
+template Tensor encode_text_at_once(const TextConfig&, const TextWeights<FrozenLinear>&, const Prompts&, const Tuning&,
+                                    const TextOrigin&);
 template Tensor encode_text(const TextConfig&, const TextWeights<Linear>&, const Prompts&, const Tuning&);
 template Tensor encode_text(const TextConfig&, const TextWeights<FrozenLinear>&, const Prompts&, const Tuning&);
 

@@ -24,10 +24,17 @@ template <class L>
 Tensor encode_text(const TextConfig& config, const TextWeights<L>& weights, const Prompts& prompts,
                    const Tuning& tuning = {});
 
+GraphLimits text_graph_limits(const TextConfig& config, const Tuning& tuning = {});
+
+/// Where a part of a call begins: dropout is keyed by it.
+struct TextOrigin {
+  std::int64_t context = 0, first = 0;  // the first context and the first class
+};
+
 /// The same as one piece of work, whatever its size.
 template <class L>
 Tensor encode_text_at_once(const TextConfig& config, const TextWeights<L>& weights, const Prompts& prompts,
-                           const Tuning& tuning);
+                           const Tuning& tuning, const TextOrigin& origin = {});
 
 extern template Tensor encode_text(const TextConfig&, const TextWeights<Linear>&, const Prompts&, const Tuning&);
 extern template Tensor encode_text(const TextConfig&, const TextWeights<FrozenLinear>&, const Prompts&, const Tuning&);

@@ -88,32 +88,48 @@ void check_pixels(const VisionConfig& config, const Tensor& pixels) {
 
 template <class L>
 Tensor full_block(const Block<L>& block, std::int64_t heads, Activation activation, const Tensor& sequence,
-                  std::int64_t kept, const BlockTuning& tuning) {
+                  std::int64_t kept, const BlockTuning& tuning, const Tensor& names) {
   const auto batch = sequence.size(0), width = sequence.size(2);
-  const Tensor mixed = attend_rows(fused_qkv(block, sequence.reshape({-1, width}), tuning), batch, heads, kept);
+  const auto names_of = [&](std::int64_t rows) {
+    return names.defined() ? names.narrow(1, 0, rows).reshape({-1}) : Tensor();
+  };
+  const Tensor fused = fused_qkv(block, sequence.reshape({-1, width}), tuning, names_of(sequence.size(1)));
+  const Tensor mixed = attend_rows(fused, batch, heads, kept);
   const Tensor finished = sequence.narrow(1, 0, kept).reshape({-1, width});
-  return finish_block(block, activation, finished, mixed, tuning).view({batch, kept, width});
+  return finish_block(block, activation, finished, mixed, tuning, names_of(kept)).view({batch, kept, width});
 }
 
 template Tensor full_block(const Block<Linear>&, std::int64_t, Activation, const Tensor&, std::int64_t,
-                           const BlockTuning&);
+                           const BlockTuning&, const Tensor&);
 template Tensor full_block(const Block<FrozenLinear>&, std::int64_t, Activation, const Tensor&, std::int64_t,
-                           const BlockTuning&);
+                           const BlockTuning&, const Tensor&);
+
+namespace {
+
+/// Names of the rows of sequences [B, T]: of picture and place.
+Tensor row_names(std::int64_t first, std::int64_t batch, std::int64_t length) {
+  constexpr std::int64_t kMostRows = std::int64_t{1} << 32;
+  return (at::arange(first, first + batch, at::kLong) * kMostRows).unsqueeze(1) + at::arange(length, at::kLong);
+}
+
+}  // namespace
 
 template <class L>
 ImageFeatures encode_vit(const VisionConfig& config, const VitWeights<L>& weights, const Tensor& pixels,
-                         const Tuning& tuning, bool local) {
+                         const Tuning& tuning, bool local, std::int64_t first) {
   const auto& [blocks, heads, activation] = weights.transformer;
   check_pixels(config, pixels);
   check_tuning(tuning, blocks.size(), config.width, "image tower");
   Inserted inserted;
   Tensor sequence = insert(first_sequence(config, weights, pixels), tuning_of(tuning, 0), inserted, 0);
   sequence = weights.before(sequence);
+  const bool dropping = drops(tuning);
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     const auto& own = tuning_of(tuning, i);
     if (i > 0) sequence = insert(sequence, own, inserted, i);
     const auto kept = i + 1 == blocks.size() && !local ? 1 : sequence.size(1);
-    sequence = full_block(blocks[i], heads, activation, sequence, kept, own);
+    const Tensor names = dropping ? row_names(first, sequence.size(0), sequence.size(1)) : Tensor();
+    sequence = full_block(blocks[i], heads, activation, sequence, kept, own, names);
   }
   ImageFeatures features;
   features.global = weights.projection(weights.after(sequence.select(1, 0)));
@@ -125,9 +141,10 @@ ImageFeatures encode_vit(const VisionConfig& config, const VitWeights<L>& weight
   return features;
 }
 
-template ImageFeatures encode_vit(const VisionConfig&, const VitWeights<Linear>&, const Tensor&, const Tuning&, bool);
+template ImageFeatures encode_vit(const VisionConfig&, const VitWeights<Linear>&, const Tensor&, const Tuning&, bool,
+                                  std::int64_t);
 template ImageFeatures encode_vit(const VisionConfig&, const VitWeights<FrozenLinear>&, const Tensor&, const Tuning&,
-                                  bool);
+                                  bool, std::int64_t);
 
 namespace {
 
@@ -146,25 +163,11 @@ constexpr std::int64_t kPictureGraphBytes = std::int64_t{256} << 20;
 /// And about as much of a part, unless one picture needs more.
 constexpr std::int64_t kPartGraphBytes = std::int64_t{96} << 20;
 
-/// What the graph of a picture holds: in each block the input of both norms, queries, keys and values, and the MLP's
-/// hidden units before their activation.
-std::int64_t graph_bytes(const VisionConfig& config, std::int64_t rows) {
-  return rows * config.layers * (5 * config.width + config.hidden) * static_cast<std::int64_t>(sizeof(float));
-}
-
 /// Are the tuning's tokens those of all pictures or of each?
 bool divides(const Tuning& tuning, std::int64_t batch) {
   return std::all_of(tuning.blocks.begin(), tuning.blocks.end(), [&](const BlockTuning& block) {
     return !block.tokens.defined() || block.tokens.dim() != 3 || block.tokens.size(0) == 1 ||
            block.tokens.size(0) == batch;
-  });
-}
-
-/// Masks of dropout are drawn for all pictures of a call together.
-bool drops(const Tuning& tuning) {
-  return std::any_of(tuning.blocks.begin(), tuning.blocks.end(), [](const BlockTuning& block) {
-    const auto own = {&block.q, &block.k, &block.v, &block.out, &block.qkv};
-    return std::any_of(own.begin(), own.end(), [](const LowRank* delta) { return delta->dropout > 0.0; });
   });
 }
 
@@ -198,15 +201,14 @@ class FrozenVit : public ImageTower {
     const bool gradients = any_wants_gradients(pixels, tuning);
     const double operations = tower_operations(config_, batch * rows());
     const std::int64_t threads = parallel_width(operations);
-    const std::int64_t at_once =
-        gradients ? std::max<std::int64_t>(1, kPartGraphBytes / graph_bytes(config_, rows())) : kPicturesAtOnce;
+    const GraphLimits graphs = vit_graph_limits(config_, rows(), tuning);
+    const std::int64_t at_once = gradients ? graphs.part_rows / rows() : kPicturesAtOnce;
     // As many parts for every thread.
     const std::int64_t rounds = std::max<std::int64_t>(1, batch / at_once / threads);
     const std::int64_t parts = std::min(batch, rounds * threads);
-    const bool one = parts < 2 || !pixels.is_cpu() || !divides(tuning, batch) || (gradients && drops(tuning));
+    const bool one = parts < 2 || !pixels.is_cpu() || !divides(tuning, batch);
     if (one) return encode_vit(config_, weights_, pixels, tuning, local);
-    return encode_vit_in_parts(config_, weights_, pixels, tuning, local,
-                               {parts, kPictureGraphBytes / graph_bytes(config_, rows())});
+    return encode_vit_in_parts(config_, weights_, pixels, tuning, local, {parts, graphs.kept_rows / rows()});
   }
 
  private:
@@ -220,6 +222,11 @@ Tensor value_cells(const ImageTower& tower, const Tensor& pixels) {
   const auto* vit = dynamic_cast<const FrozenVit*>(&tower);
   if (vit == nullptr) throw UsageError("attention by values: expected a vision transformer, found a ResNet");
   return vit->value_cells(pixels);
+}
+
+GraphLimits vit_graph_limits(const VisionConfig& config, std::int64_t rows, const Tuning& tuning) {
+  const std::int64_t bytes = graph_bytes_of_row(config, tuning), picture = rows * bytes;
+  return {bytes, kPictureGraphBytes / picture * rows, std::max<std::int64_t>(1, kPartGraphBytes / picture) * rows};
 }
 
 std::shared_ptr<const ImageTower> make_vit(const VisionConfig& config, VitWeights<FrozenLinear> weights) {

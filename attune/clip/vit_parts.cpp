@@ -36,11 +36,11 @@ ImageFeatures encode_vit_in_parts(const VisionConfig& config, const VitWeights<F
     const auto [first, count] = some(i);  // pixels and tokens of each picture lead with the pictures
     return tensor.dim() >= 3 && tensor.size(0) > 1 ? tensor.narrow(0, first, count) : tensor;
   };
-  call.encode = [config, weights, given, local](std::int64_t, const std::vector<Tensor>& slices) {
+  call.encode = [config, weights, given, local, some](std::int64_t i, const std::vector<Tensor>& slices) {
     Tuning own = given;
     const std::vector<Tensor*> places = tensors_of(own);
     for (std::size_t p = 0; p < places.size(); ++p) *places[p] = slices[p + 1];
-    return joined(encode_vit(config, weights, slices.front(), own, local));
+    return joined(encode_vit(config, weights, slices.front(), own, local, some(i).first));
   };
   call.join = [](const std::vector<Tensor>& features) { return at::cat(features); };
   call.share = [some](std::int64_t i, const Tensor& gradient) {

@@ -6,7 +6,10 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/base/files.h"
 #include "attune/base/json.h"
+#include "attune/clip/weights.h"
+#include "attune/domains/domain_folder.h"
 #include "attune/formats/safetensors.h"
 
 namespace attune {
@@ -91,6 +94,15 @@ std::map<std::string, std::string> domain_features_metadata(const std::vector<st
   Json ids = Json::array();
   for (const ContentId& id : contents) ids.push_back(hex_of(id));
   return {{"paths", Json(paths).dump()}, {"contents", ids.dump()}, {"encoder", encoder}};
+}
+
+std::string hash_of_domain_model(const fs::path& path, const fs::path& hashes) {
+  if (!fs::is_directory(path)) return sha256_of_file(path);
+  std::string all = hash_of_weights(domain_weights(path), hashes);
+  for (const char* name : {"config.json", "preprocessor_config.json"}) {
+    if (fs::exists(path / name)) all += sha256_of_file(path / name);
+  }
+  return sha256(all);
 }
 
 std::shared_ptr<const DomainModel> open_domain_model(const fs::path& path, const DomainOptions& options) {

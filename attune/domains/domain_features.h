@@ -46,6 +46,10 @@ std::map<std::string, std::string> domain_features_metadata(const std::vector<st
                                                             const std::vector<ContentId>& contents,
                                                             const std::string& encoder);
 
+/// SHA-256 of what a place of a domain model holds, wherever it lies: the bytes of a file of features, or a folder's
+/// weights and configuration. `hashes` as in DomainOptions. Throws Error that names what is missing.
+std::string hash_of_domain_model(const std::filesystem::path& path, const std::filesystem::path& hashes = {});
+
 /// A folder as load_domain_model reads it, or a file of features, which are pooled and tapped already. Throws Error
 /// that names the path where it is neither.
 std::shared_ptr<const DomainModel> open_domain_model(const std::filesystem::path& path,

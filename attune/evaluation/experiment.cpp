@@ -38,7 +38,7 @@ std::unique_ptr<Classifier> made(const std::shared_ptr<const ClipModel>& model, 
 }  // namespace
 
 std::string fingerprint_of(const ClipModel& model, const LearningTask& task) {
-  return sha256(with_file_contents(task.config).to_yaml() + task.split + model.weight_hash() +
+  return sha256(with_file_contents(task.config, model.hashes).to_yaml() + task.split + model.weight_hash() +
                 std::to_string(task.seed) + (task.init.empty() ? "" : sha256_of_file(task.init)) +
                 (task.order.empty() ? "" : sha256_of_file(task.order)));
 }
@@ -65,7 +65,7 @@ Estimate Learning::estimate() const {
     return domain < 0 ? std::ssize(all)
                       : std::count_if(all.begin(), all.end(), [&](const Sample& one) { return one.domain == domain; });
   };
-  return estimate_training(*model_, classes_, stages_, samples, settings_.views);
+  return estimate_training(*model_, classes_, classifier_->needs(), stages_, samples, settings_.views);
 }
 
 void Learning::learn() {

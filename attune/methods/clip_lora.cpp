@@ -176,6 +176,8 @@ Stages ClipLora::stages(const TrainingData& data) {
                    },
                    [this] { class_features_.reset(); }};
   work.steps_an_epoch = steps;
+  work.contexts = settings_.text ? 1 : 0;
+  work.pictures = settings_.image ? settings.batch_size : 0;
   Stages stages;
   stages.push_back(make_descent_stage(std::move(work)));
   return stages;

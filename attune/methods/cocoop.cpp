@@ -50,7 +50,9 @@ class CoCoOp final : public Classifier, public GeneratesPrompts {
     const auto objective = [this](const Batch& batch, std::int64_t) {
       return cross_entropy(training_logits(batch), batch.labels);
     };
-    stages.push_back(make_descent_stage({"cocoop", optim_settings_, {{parameters_of(learned())}}, objective}));
+    DescentWork work{"cocoop", optim_settings_, {{parameters_of(learned())}}, objective};
+    work.contexts = optim_settings_.batch_size;
+    stages.push_back(make_descent_stage(std::move(work)));
     return stages;
   }
 

@@ -40,8 +40,10 @@ void ContextClassifier::load_state(const TensorMap& state) {
 
 std::unique_ptr<Stage> ContextClassifier::context_stage(
     const OptimSettings& settings, std::function<Objective(const Batch&, std::int64_t)> objective) {
-  return make_descent_stage(
-      {method_, settings, {{{{"context", context_}}}}, std::move(objective), [this] { class_features_.reset(); }});
+  DescentWork work{
+      method_, settings, {{{{"context", context_}}}}, std::move(objective), [this] { class_features_.reset(); }};
+  work.contexts = 1;
+  return make_descent_stage(std::move(work));
 }
 
 }  // namespace attune

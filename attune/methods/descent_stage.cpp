@@ -14,6 +14,14 @@ OptimSettings by_step(const DescentWork& work) {
   return settings;
 }
 
+std::int64_t numbers_of(const std::vector<ParameterGroup>& groups) {
+  std::int64_t numbers = 0;
+  for (const ParameterGroup& group : groups) {
+    for (const auto& parameter : group.parameters) numbers += parameter.value.numel();
+  }
+  return numbers;
+}
+
 class DescentStage final : public Stage {
  public:
   explicit DescentStage(DescentWork work) : work_(std::move(work)), descent_(by_step(work_), work_.parameters) {}
@@ -24,6 +32,7 @@ class DescentStage final : public Stage {
   void begin_epoch(int epoch) override {
     if (work_.steps_an_epoch == 0) descent_.begin_epoch(epoch);
   }
+  StepCost cost() const override { return {work_.contexts, work_.pictures, numbers_of(work_.parameters)}; }
   double learning_rate() const override { return descent_.learning_rate(); }
   TensorMap state() const override { return descent_.state(); }
   void load_state(const TensorMap& state) override { descent_.load_state(state); }

@@ -38,6 +38,8 @@ struct DescentWork {
   /// Where it is positive, the learning rate follows its schedule from step to step instead of from epoch to epoch; an
   /// epoch has so many.
   std::int64_t steps_an_epoch = 0;
+  /// What a step sends through the towers with gradients, as in StepCost.
+  std::int64_t contexts = 0, pictures = 0;
 };
 
 /// The stage of CoOp and of many methods after it. It reports "loss" and "accuracy".

@@ -390,11 +390,13 @@ void DomainGuided::check_domain(const TensorMap& state) const {
 }
 
 Stages DomainGuided::stages(const TrainingData&) {
+  DescentWork work{
+      method_, optim_settings_, {{parameters_of(learned_)}}, [this](const Batch& batch, std::int64_t step) {
+        return objective(batch, step);
+      }};
+  work.contexts = work.pictures = optim_settings_.batch_size;
   Stages stages;
-  stages.push_back(make_descent_stage(
-      {method_, optim_settings_, {{parameters_of(learned_)}}, [this](const Batch& batch, std::int64_t step) {
-         return objective(batch, step);
-       }}));
+  stages.push_back(make_descent_stage(std::move(work)));
   return stages;
 }
 

@@ -226,6 +226,7 @@ Stages Dpl::stages(const TrainingData& data) {
             batch,
             dropout_mask({2, batch.size(), settings_.width}, settings_.dropout, random).to(weights_[0].device()));
       }};
+  work.contexts = std::max<std::int64_t>(1, std::ssize(data.domains));  // one a domain of the batch
   Stages stages;
   if (settings_.context == DomainContext::kTraining) {
     // There is no context of the training before its end.

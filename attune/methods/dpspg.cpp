@@ -173,13 +173,11 @@ std::unique_ptr<Stage> Dpspg::label_stage(const SourceDomain& domain) {
   const auto judged_by = [this, positive, negative](const Batch& batch) {
     return positive_.label_logits(*model_, batch, positive) - negative_.label_logits(*model_, batch, negative);
   };
-  return make_descent_stage({"label " + domain.name,
-                             label_settings_,
-                             {{{{"positive", positive}, {"negative", negative}}}},
-                             objective,
-                             [] {},
-                             domain.index,
-                             judged_by});
+  DescentWork work{
+      "label " + domain.name, label_settings_, {{{{"positive", positive}, {"negative", negative}}}}, objective, [] {},
+      domain.index,           judged_by};
+  work.contexts = 2;
+  return make_descent_stage(std::move(work));
 }
 
 std::unique_ptr<Stage> Dpspg::generator_stage(const TrainingData& data) {

@@ -69,6 +69,14 @@ struct TrainingData {
   std::vector<DomainSamples> domains = {};  // by index; empty where the data set has none
 };
 
+/// What a step makes the machine do, for the estimate before a run.
+struct StepCost {
+  std::int64_t contexts = 0;  // under which the text tower encodes every class, with gradients
+  std::int64_t pictures = 0;  // that go through the image tower, with gradients
+  std::int64_t weights = 0;   // learned numbers, all of the optimisers
+  double passes = 3;          // through these for every sample: one forward, one backward for inputs, one for weights
+};
+
 /// One phase of training. It owns its backward and its updates: one optimiser, two, or no step at all.
 class Stage {
  public:
@@ -76,6 +84,7 @@ class Stage {
   virtual std::string name() const = 0;
   virtual int epochs() const = 0;
   virtual std::int64_t batch_size() const = 0;
+  virtual StepCost cost() const { return {}; }
   /// Called before the first step of every epoch, also of the one that a resumed run continues.
   virtual void begin_epoch(int epoch) = 0;
   virtual Losses step(BatchSource& batches) = 0;

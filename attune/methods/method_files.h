@@ -16,7 +16,8 @@ void for_each_named_file(Json& config, const std::function<void(const std::strin
 void locate_files(Config& config, const std::filesystem::path& folder);
 
 /// The configuration with SHA-256s of what is in the files in the place of their names: what is in a file counts as a
-/// setting, where it lies does not. Throws Error that names a file that is not there.
-Config with_file_contents(Config config);
+/// setting, where it lies does not. The same for a domain model, folder or file of features. `hashes` as in
+/// DomainOptions. Throws Error that names a file that is not there.
+Config with_file_contents(Config config, const std::filesystem::path& hashes = {});
 
 }  // namespace attune

@@ -324,12 +324,14 @@ DescriptionPlan PromptSets::description_plan(std::int64_t class_index) {
 
 Stages PromptSets::stages(const TrainingData&) {
   if (settings_.text_loss > 0) read_descriptions_of_classes();
+  DescentWork work{method_,
+                   optim_settings_,
+                   {{{{"contexts", contexts_}}}},
+                   [this](const Batch& batch, std::int64_t) { return objective(batch); },
+                   [this] { class_features_.reset(); }};
+  work.contexts = contexts_.size(0);
   Stages stages;
-  stages.push_back(make_descent_stage({method_,
-                                       optim_settings_,
-                                       {{{{"contexts", contexts_}}}},
-                                       [this](const Batch& batch, std::int64_t) { return objective(batch); },
-                                       [this] { class_features_.reset(); }}));
+  stages.push_back(make_descent_stage(std::move(work)));
   return stages;
 }
 

@@ -42,12 +42,15 @@ Objective PromptedTowers::objective(const Batch& batch) const {
 }
 
 Stages PromptedTowers::stages(const TrainingData&) {
+  DescentWork work{method_,
+                   optim_settings_,
+                   {{parameters_of(prompts_.learned())}},
+                   [this](const Batch& batch, std::int64_t) { return objective(batch); },
+                   [this] { forget_classes(); }};
+  work.contexts = prompts_.changes_text() ? 1 : 0;
+  work.pictures = prompts_.sees_pixels() ? optim_settings_.batch_size : 0;
   Stages stages;
-  stages.push_back(make_descent_stage({method_,
-                                       optim_settings_,
-                                       {{parameters_of(prompts_.learned())}},
-                                       [this](const Batch& batch, std::int64_t) { return objective(batch); },
-                                       [this] { forget_classes(); }}));
+  stages.push_back(make_descent_stage(std::move(work)));
   return stages;
 }
 

@@ -40,6 +40,7 @@ class AveragedStage final : public Stage {
   std::string name() const override { return stage_->name(); }
   int epochs() const override { return stage_->epochs(); }
   std::int64_t batch_size() const override { return stage_->batch_size(); }
+  StepCost cost() const override { return stage_->cost(); }
   void begin_epoch(int epoch) override { stage_->begin_epoch(epoch); }
   Losses step(BatchSource& batches) override { return stage_->step(batches); }
   double learning_rate() const override { return stage_->learning_rate(); }

@@ -147,6 +147,7 @@ class SpgGeneratorStage final : public Stage {
   std::string name() const override { return "generator"; }
   int epochs() const override { return learner_.generator_settings_.schedule.epochs; }
   std::int64_t batch_size() const override { return learner_.generator_settings_.batch_size; }
+  StepCost cost() const override { return training_.cost(); }
   double learning_rate() const override { return training_.learning_rate(); }
 
   void begin_epoch(int epoch) override {
@@ -254,8 +255,10 @@ std::unique_ptr<Stage> Spg::label_stage(const SourceDomain& domain) {
   const auto objective = [logits](const Batch& batch, std::int64_t) {
     return cross_entropy(logits(batch), batch.labels);
   };
-  return make_descent_stage(
-      {"label " + domain.name, label_settings_, {{{{"label", label}}}}, objective, [] {}, domain.index, logits});
+  DescentWork work{"label " + domain.name, label_settings_, {{{{"label", label}}}}, objective, [] {},
+                   domain.index,           logits};
+  work.contexts = 1;
+  return make_descent_stage(std::move(work));
 }
 
 void Spg::reuse_labels(const std::vector<SourceDomain>& domains) {

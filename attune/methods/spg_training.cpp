@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
-#include "attune/methods/learner.h"
 
 namespace attune {
 namespace {
@@ -71,6 +70,19 @@ SpgTraining::SpgTraining(PromptGenerator& generator, PromptDiscriminator& discri
       discriminator_(discriminator),
       generator_descent_(settings, generator_groups(generator, clipping)),
       discriminator_descent_(settings, discriminator_groups(discriminator, clipping)) {}
+
+StepCost SpgTraining::cost() const {
+  const auto numbers = [](const TensorMap& parameters) {
+    std::int64_t count = 0;
+    for (const auto& [name, tensor] : parameters) count += tensor.numel();
+    return count;
+  };
+  const std::int64_t generator = numbers(generator_.parameters()), judge = numbers(discriminator_.parameters());
+  StepCost cost{.weights = generator + judge};
+  // The discriminator learns from two batches and passes the gradient of a third on.
+  cost.passes = static_cast<double>(3 * generator + 8 * judge) / static_cast<double>(cost.weights);
+  return cost;
+}
 
 void SpgTraining::begin_epoch(int epoch) {
   generator_descent_.begin_epoch(epoch);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "attune/methods/generator.h"
+#include "attune/methods/learner.h"
 #include "attune/optim/settings.h"
 
 namespace attune {
@@ -49,6 +50,7 @@ class SpgTraining {
               const SpgClipping& clipping);
 
   void begin_epoch(int epoch);
+  StepCost cost() const;
   double learning_rate() const { return generator_descent_.learning_rate(); }
   SpgLosses step(const SpgBatch& batch, const SpgDraws& draws);
 

@@ -70,8 +70,10 @@ class VisualPrompt final : public Classifier {
       KeyedRandom random(seed, "visual_prompt.step", static_cast<std::uint64_t>(step));
       return cross_entropy(answers(batch.pixels + placed(random)), batch.labels);
     };
+    DescentWork work{"visual_prompt", optim_settings_, {{{{"pixels", pixels_}}}}, objective};
+    work.pictures = optim_settings_.batch_size;
     Stages stages;
-    stages.push_back(make_descent_stage({"visual_prompt", optim_settings_, {{{{"pixels", pixels_}}}}, objective}));
+    stages.push_back(make_descent_stage(std::move(work)));
     return stages;
   }
 

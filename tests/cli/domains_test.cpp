@@ -99,6 +99,35 @@ TEST_F(DomainSets, AFileOfFeaturesTrainsAsTheModelThatItIsFrom) {
   EXPECT_EQ(parse_json(named.out, "out")["labels"].size(), 4u);
 }
 
+TEST_F(DomainSets, ARunIsResumedWithTheSameDomainModelWhereverItLiesAndNotWithAnother) {
+  ASSERT_EQ(embed("f.safetensors").status, 0);
+  ASSERT_EQ(train("run", {"--domain-model", at("f.safetensors"), "--no-test"}).status, 0);
+  const auto resumed = [&](const std::string& domain_model) {
+    return train("run", {"--domain-model", domain_model, "--no-test", "--resume"});
+  };
+  fs::rename(at("f.safetensors"), at("moved.safetensors"));
+  EXPECT_EQ(resumed(at("moved.safetensors")).status, 0);
+  // The same name and encoder, another number.
+  std::string bytes = read_file(at("moved.safetensors"));
+  bytes[bytes.size() - 2] = static_cast<char>(bytes[bytes.size() - 2] ^ 0x10);
+  write_file(at("moved.safetensors"), bytes);
+  const Finished other = resumed(at("moved.safetensors"));
+  EXPECT_EQ(other.status, 2);
+  EXPECT_THAT(other.err, HasSubstr("another configuration"));
+  EXPECT_THAT(resumed(at("f.safetensors")).err, HasSubstr("f.safetensors"));
+
+  fs::copy(kDomainModel, at("mae"), fs::copy_options::recursive);
+  ASSERT_EQ(train("by_folder", {"--domain-model", kDomainModel, "--no-test"}).status, 0);
+  const std::vector<std::string> elsewhere = {"--domain-model", at("mae"), "--no-test", "--resume"};
+  EXPECT_EQ(train("by_folder", elsewhere).status, 0);
+  Json config = read_json(at("mae/config.json"));
+  config["layer_norm_eps"] = 1e-3;
+  write_file(at("mae/config.json"), config.dump());
+  const Finished changed = train("by_folder", elsewhere);
+  EXPECT_EQ(changed.status, 2);
+  EXPECT_THAT(changed.err, HasSubstr("another configuration"));
+}
+
 TEST_F(DomainSets, FeaturesOfAnotherEncoderWidthOrMethodAreRefused) {
   ASSERT_EQ(embed("f.safetensors").status, 0);
   ASSERT_EQ(embed("tapped.safetensors", {"--tap", "decoder"}).status, 0);

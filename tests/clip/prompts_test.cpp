@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "attune/base/error.h"
 #include "attune/clip/text_parts.h"
@@ -206,6 +207,36 @@ TEST_F(TextTowerTest, DropoutMaskDependsOnItsKeyOnly) {
   };
   EXPECT_TRUE(at::equal(with_key(1), with_key(1)));
   EXPECT_FALSE(at::equal(with_key(1), with_key(2)));
+}
+
+TEST_F(TextTowerTest, DropoutLeavesOutTheSameHoweverACallIsCut) {
+  const Prompts given = prompts(3);
+  Tuning tuning;
+  tuning.blocks.resize(3);
+  std::vector<Tensor> leaves;
+  for (auto& block : tuning.blocks) {
+    for (LowRank* delta : {&block.q, &block.k, &block.v, &block.out}) {
+      *delta = {.down = normal({2, 32}, 0.0, 0.3, random), .up = normal({32, 2}, 0.0, 0.3, random), .dropout = 0.5};
+      delta->dropout_key = leaves.size();
+      for (Tensor* leaf : {&delta->down, &delta->up}) leaves.push_back(leaf->requires_grad_(true));
+    }
+  }
+  const Tensor whole = encode_text_at_once(config.text, weights, given, tuning);
+  const auto gradients = [&](const Tensor& features) {
+    return torch::autograd::grad({features.square().sum()}, leaves);
+  };
+  const auto expected = gradients(whole);
+  const std::vector<std::int64_t> lengths{3, 1, 5, 3, 2};
+  for (const auto& [wanted, kept_rows] : {std::pair{1, 0}, {2, 1000}, {3, 20}, {8, 30}, {99, 0}}) {
+    const auto divided = divide_text(3, given.prefix.size(1), lengths, wanted, 1000);
+    const Tensor parts = encode_text_in_parts(config.text, weights, given, tuning, divided, kept_rows);
+    expect_close(parts, whole);
+    const auto own = gradients(parts);
+    for (std::size_t i = 0; i < own.size(); ++i) expect_close(own[i], expected[i]);
+  }
+  Tuning without = tuning;
+  for (auto& block : without.blocks) block.q.dropout = block.k.dropout = block.v.dropout = block.out.dropout = 0;
+  EXPECT_GT((encode(given, without) - whole).abs().max().item<double>(), 1e-3);
 }
 
 TEST_F(TextTowerTest, FrozenAndTrainableTowersAgree) {

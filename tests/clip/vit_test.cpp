@@ -168,6 +168,48 @@ TEST_F(VitTest, PartsGiveTheFeaturesAndGradientsOfTheWhole) {
   }
 }
 
+TEST_F(VitTest, DropoutLeavesOutTheSameHoweverACallIsCut) {
+  const Tensor given = pixels(5);
+  const auto delta = [&](std::uint64_t key) {
+    LowRank made{.down = normal({2, 32}, 0.0, 0.3, random).set_requires_grad(true),
+                 .up = normal({32, 2}, 0.0, 0.3, random).set_requires_grad(true),
+                 .dropout = 0.5};
+    made.dropout_key = key;
+    return made;
+  };
+  Tuning tuning;
+  tuning.blocks.resize(3);
+  tuning.blocks[0].tokens = tokens(1, 2);
+  for (std::uint64_t block = 0; block < 3; ++block) {
+    tuning.blocks[block].q = delta(4 * block);
+    tuning.blocks[block].k = delta(4 * block + 1);
+    tuning.blocks[block].v = delta(4 * block + 2);
+    tuning.blocks[block].out = delta(4 * block + 3);
+  }
+  const auto gradients = [&](const Tensor& features) {
+    features.square().sum().backward();
+    std::vector<Tensor> found;
+    for (Tensor* tensor : tensors_of(tuning)) {
+      if (!tensor->requires_grad()) continue;
+      found.push_back(tensor->grad().clone());
+      tensor->mutable_grad().reset();
+    }
+    return found;
+  };
+  const Tensor whole = encode(given, tuning).global;
+  const std::vector<Tensor> expected = gradients(whole);
+  for (const VitParts& parts : {VitParts{1, 0}, {2, 5}, {3, 2}, {5, 0}}) {
+    const Tensor found = encode_vit_in_parts(config.vision, weights, given, tuning, false, parts).global;
+    expect_close(found, whole);
+    const std::vector<Tensor> own = gradients(found);
+    ASSERT_EQ(own.size(), expected.size());
+    for (std::size_t i = 0; i < own.size(); ++i) expect_close(own[i], expected[i]);
+  }
+  // Each picture of a call has masks of its own.
+  const Tensor twins = encode(given.narrow(0, 0, 1).expand({2, 3, 24, 24}), tuning).global;
+  EXPECT_GT((twins[0] - twins[1]).abs().max().item<double>(), 1e-3);
+}
+
 TEST_F(VitTest, FrozenAndTrainableTowersAgree) {
   const auto trainable = trainable_vit_weights(config, source);
   const Tensor given = pixels();

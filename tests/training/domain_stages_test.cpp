@@ -35,6 +35,7 @@ class Watcher final : public Stage {
   std::string name() const override { return "watcher"; }
   int epochs() const override { return 2; }
   std::int64_t batch_size() const override { return 4; }
+  StepCost cost() const override { return {.contexts = 1}; }
   void begin_epoch(int) override {}
   double learning_rate() const override { return 0; }
   TensorMap state() const override { return {}; }
@@ -218,7 +219,7 @@ TEST_F(DomainStages, AreEstimatedWithTheSamplesOfTheirDomain) {
     Stages stages;
     stages.push_back(std::make_unique<Watcher>(domain));
     const auto samples = [&](std::int64_t asked) { return asked < 0 ? std::int64_t{4000} : of_domain; };
-    const Estimate estimate = estimate_training(*model, {dataset_.classes}, stages, samples, {});
+    const Estimate estimate = estimate_training(*model, {dataset_.classes}, {}, stages, samples, {});
     return std::pair(estimate.training_seconds, estimate.feature_seconds);
   };
   const auto all = seconds(-1, 0), one = seconds(0, 40);
