@@ -6,6 +6,7 @@
 #include "attune/base/random.h"
 #include "attune/formats/safetensors.h"
 #include "attune/images/encode.h"
+#include "attune/tensors/processor.h"
 #include "attune/tensors/product_kernel.h"
 #include "attune/tensors/tensor.h"
 #include "tests/cli/program.h"

@@ -53,7 +53,7 @@ class SameBatch final : public BatchSource {
 std::shared_ptr<const ClipModel> middling_model() {
   ClipConfig config = vit_b16_config();
   config.joint_width = 128;
-  config.text = {.width = 256, .layers = 6, .heads = 4, .hidden = 1024};
+  config.text = {.width = 256, .layers = 6, .heads = 4, .hidden = 1024, .vocabulary = 8192};
   config.vision.image_size = 96;
   config.vision.width = 256;
   config.vision.layers = 6;
@@ -68,55 +68,58 @@ struct Measured {
   double operations = 0, bytes = 0;
 };
 
-/// The first step of a stage of a fresh model, so that packing its weights is in it.
-Measured first_step(const std::string& written, std::size_t stage, StepEstimate& estimated, std::string& name) {
+/// Making a method and the first step of a stage, on a fresh model, so that packing its weights is in it.
+Measured first_step(const std::string& written, std::size_t stage, StepEstimate& estimated) {
   const auto model = middling_model();
   const ClassNames classes{speed_class_names(kClasses)};
   const MethodChoice choice = parse_method(written);
   const Method& method = find_method(choice.name);
   Config config(method.schema);
   for (const std::string& one : choice.assignments) config.set(one, "test");
+  // From here on, as some pack weights when they are made.
+  const auto live = std::make_shared<LiveBytes>();
+  const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, live);
   const auto learner = method.make(model, classes, config, 1);
   TrainingData data;
   data.samples = 4 * kClasses;
   const Stages stages = learner->stages(data);
-  if (stage >= stages.size()) return {};
-  Stage& measured = *stages[stage];
-  name = measured.name();
+  Stage& measured = *stages.at(stage);
   estimated = estimate_step(*model, classes, measured.cost(), measured.batch_size());
   SameBatch batches(*model, measured.batch_size(), kClasses);
   measured.begin_epoch(0);
-  const auto live = std::make_shared<LiveBytes>();
-  Measured found;
-  {
-    const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, live);
-    const Timing timing = time_rounds({.rounds = 1, .seconds = 0}, [&] { measured.step(batches); });
-    found.operations = timing.operations;
-  }
-  found.bytes = static_cast<double>(live->peak);
-  return found;
+  const Timing timing = time_rounds({.rounds = 1, .seconds = 0}, [&] { measured.step(batches); });
+  return {timing.operations, static_cast<double>(live->peak)};
 }
 
 /// Every kind of step: of the text tower under one context, several, one a picture; of both towers; of the image tower;
 /// of networks beside them; in parts whose graphs are not all kept.
 TEST(Estimate, OfAStepIsWithinAFactorOfTwoOfWhatItTakes) {
-  for (const char* method :
-       {"coop", "coop:context.length=4", "kgcoop", "cocoop:batch_size=4", "dual_pt:prompts=3,loss.text=0", "deep_text",
-        "maple", "vpt", "dcpl", "gdpl", "gdpl:batch_size=24", "clip_lora:batch_size=8", "visual_prompt:batch_size=8",
-        "dpl:dpl.width=64", "spg"}) {
-    for (std::size_t stage = 0; stage < 2; ++stage) {
-      StepEstimate estimated;
-      std::string name;
-      const Measured found = first_step(method, stage, estimated, name);
-      if (name.empty()) continue;
-      SCOPED_TRACE(fmt::format("{} / {}: {:.0f} MB and {:.2f} GFLOP, estimated {:.0f} and {:.2f}", method, name,
-                               found.bytes / 1e6, found.operations / 1e9, estimated.bytes / 1e6,
-                               2 * estimated.products / 1e9));
-      EXPECT_LE(estimated.bytes, 2 * found.bytes + 2e6);
-      EXPECT_GE(estimated.bytes, found.bytes / 2 - 2e6);
-      EXPECT_LE(2 * estimated.products, 1.5 * found.operations);
-      EXPECT_GE(2 * estimated.products, found.operations / 1.5);
-    }
+  const std::pair<const char*, std::size_t> steps[] = {{"coop", 0},
+                                                       {"coop:context.length=4", 0},
+                                                       {"kgcoop", 0},
+                                                       {"cocoop:batch_size=4", 0},
+                                                       {"dual_pt:prompts=3,loss.text=0", 0},
+                                                       {"deep_text", 0},
+                                                       {"maple", 0},
+                                                       {"vpt", 0},
+                                                       {"dcpl", 0},
+                                                       {"gdpl", 0},
+                                                       {"gdpl:batch_size=24", 0},
+                                                       {"clip_lora:batch_size=8", 0},
+                                                       {"visual_prompt:batch_size=8", 0},
+                                                       {"dpl:dpl.width=64", 0},
+                                                       {"spg", 0},
+                                                       {"spg", 1}};
+  for (const auto& [method, stage] : steps) {
+    StepEstimate estimated;
+    const Measured found = first_step(method, stage, estimated);
+    SCOPED_TRACE(fmt::format("{} {}: {:.0f} MB and {:.2f} GFLOP, estimated {:.0f} and {:.2f}", method, stage,
+                             found.bytes / 1e6, found.operations / 1e9, estimated.bytes / 1e6,
+                             2 * estimated.products / 1e9));
+    EXPECT_LE(estimated.bytes, 2 * found.bytes + 2e6);
+    EXPECT_GE(estimated.bytes, found.bytes / 2 - 2e6);
+    EXPECT_LE(2 * estimated.products, 1.5 * found.operations);
+    EXPECT_GE(2 * estimated.products, found.operations / 1.5);
   }
 }
 
