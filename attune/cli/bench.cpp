@@ -135,6 +135,7 @@ void run_bench(const BenchOptions& given) {
   set_log_sink([](Severity severity, std::string_view text) {  // what methods tell while they train is not asked for
     if (severity == Severity::kWarning) fmt::print(stderr, "warning: {}\n", text);
   });
+  options.question.check();  // before seconds go into the peak
   const PeakSpeed peak = measure_peak(options.quick ? 0.5 : 1.0);
   print_machine(options, peak);
   const auto model = open_measured(options);

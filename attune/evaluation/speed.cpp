@@ -180,15 +180,19 @@ bool SpeedQuestion::asks(std::string_view part) const {
   return std::find(parts.begin(), parts.end(), part) != parts.end();
 }
 
-void measure_speed(const std::shared_ptr<const ClipModel>& model, const SpeedQuestion& question,
-                   const std::function<void(const SpeedFigure&)>& report) {
-  const std::vector<std::string> known = SpeedQuestion::speed_parts();
-  for (const std::string& part : question.parts) {
+void SpeedQuestion::check() const {
+  const std::vector<std::string> known = speed_parts();
+  for (const std::string& part : parts) {
     if (std::find(known.begin(), known.end(), part) == known.end()) {
       throw UsageError(fmt::format("speed: expected parts out of {}, found \"{}\"", fmt::join(known, ", "), part));
     }
   }
-  for (const std::string& written : question.methods) find_method(parse_method(written).name);
+  for (const std::string& written : methods) find_method(parse_method(written).name);
+}
+
+void measure_speed(const std::shared_ptr<const ClipModel>& model, const SpeedQuestion& question,
+                   const std::function<void(const SpeedFigure&)>& report) {
+  question.check();
   if (question.asks("frozen_linear")) measure_layers(*model, question, report);
   if (question.asks("image_tower")) measure_image_tower(*model, question, report);
   if (question.asks("text_tower")) measure_text_tower(*model, question, report);

@@ -35,11 +35,13 @@ struct SpeedQuestion {
   TimeBudget budget;
 
   static std::vector<std::string> speed_parts();
+  /// Throws UsageError for an unknown part or method.
+  void check() const;
   bool asks(std::string_view part) const;
 };
 
 /// Measures part after part; `report` gets every figure when it is known. A method that cannot be measured on image
-/// features alone is reported as skipped, with the reason. Throws UsageError for an unknown part or method.
+/// features alone is reported as skipped, with the reason. The question is checked first.
 void measure_speed(const std::shared_ptr<const ClipModel>& model, const SpeedQuestion& question,
                    const std::function<void(const SpeedFigure&)>& report);
 

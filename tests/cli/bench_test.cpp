@@ -58,8 +58,8 @@ TEST(Bench, QuickMeasuresEveryPartOfPocketAgainstThePeak) {
 /// Operations of a training step in 10^9.
 double operations_of_a_step(const std::string& method, const char* classes) {
   const TemporaryFolder folder;
-  const Finished run = run_attune({"bench", "--model", "pocket", "--json", "--parts", "training_step", "--rounds", "1",
-                                   "--classes", classes, "--method", method},
+  const Finished run = run_attune({"bench", "--quick", "--model", "pocket", "--json", "--parts", "training_step",
+                                   "--rounds", "1", "--classes", classes, "--method", method},
                                   folder.path());
   EXPECT_EQ(run.status, 0) << run.err;
   for (const Json& line : lines_of(run.out)) {

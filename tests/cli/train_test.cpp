@@ -100,7 +100,7 @@ TEST_F(Train, KilledAtRandomStepsAndResumedEndsWithTheSameBitsSlow) {
   for (bool done = false; !done && kills < 60;) {
     // A moment after the run has come further than the one before it.
     const auto former = written_at(checkpoint);
-    const std::chrono::milliseconds wait(random.below(30));
+    const std::chrono::milliseconds wait(random.below(120));
     std::optional<std::chrono::steady_clock::time_point> seen;
     const Ending ending{[&] {
       if (!seen && written_at(checkpoint) != former) seen = std::chrono::steady_clock::now();
