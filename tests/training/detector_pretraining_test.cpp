@@ -9,6 +9,7 @@
 #include "attune/tensors/device.h"
 #include "attune/training/detector_model.h"
 #include "tests/support/error_of.h"
+#include "tests/training/fails_at.h"
 
 namespace attune {
 namespace {
@@ -47,22 +48,10 @@ class DetectorPretrainingTest : public testing::Test {
   TemporaryFolder folder_;
 };
 
-/// Ends the work without any chance to tidy up when so many scenes are done.
-class FailsAt : public Progress {
- public:
-  explicit FailsAt(std::int64_t samples) : samples_(samples) {}
-  void update(std::int64_t done, std::int64_t total, std::string_view) override {
-    if (total == 24 && done >= samples_) throw std::runtime_error("power failure");
-  }
-
- private:
-  std::int64_t samples_;
-};
-
 TEST_F(DetectorPretrainingTest, GoesOnWithTheSameBitsAfterAFailure) {
   ASSERT_TRUE(pretrain_detector(tiny("whole"), nullptr));
   DetectorPretraining stopped = tiny("run", {"checkpoint.minutes=0"});
-  FailsAt fails(12);
+  FailsAt fails(12, 24);
   EXPECT_THROW(pretrain_detector(stopped, &fails), std::runtime_error);
   stopped.resume = true;
   ASSERT_TRUE(pretrain_detector(stopped, nullptr));

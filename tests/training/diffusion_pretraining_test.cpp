@@ -11,6 +11,7 @@
 #include "attune/tensors/device.h"
 #include "tests/support/error_of.h"
 #include "tests/support/small_model.h"
+#include "tests/training/fails_at.h"
 
 namespace attune {
 namespace {
@@ -54,23 +55,11 @@ class DiffusionPretrainingTest : public testing::Test {
   Dataset data_;
 };
 
-/// Ends the work without any chance to tidy up, like a power failure, when so many samples are done.
-class FailsAt : public Progress {
- public:
-  explicit FailsAt(std::int64_t samples) : samples_(samples) {}
-  void update(std::int64_t done, std::int64_t total, std::string_view) override {
-    if (total == 24 && done >= samples_) throw std::runtime_error("power failure");
-  }
-
- private:
-  std::int64_t samples_;
-};
-
 TEST_F(DiffusionPretrainingTest, GoesOnWithTheSameBitsAfterAFailure) {
   ASSERT_TRUE(pretrain_diffusion(tiny("whole"), nullptr));
   DiffusionPretraining stopped = tiny("run");
   stopped.recipe.set("checkpoint.minutes", Json(0.0), "test");
-  FailsAt fails(12);
+  FailsAt fails(12, 24);
   EXPECT_THROW(pretrain_diffusion(stopped, &fails), std::runtime_error);
   ASSERT_TRUE(pretrain_diffusion(tiny("run", true), nullptr));
   for (const char* file : {"model/unet/diffusion_pytorch_model.safetensors", "samples.png"}) {

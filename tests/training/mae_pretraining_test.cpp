@@ -13,6 +13,7 @@
 #include "attune/tensors/device.h"
 #include "attune/training/mae_pictures.h"
 #include "tests/support/error_of.h"
+#include "tests/training/fails_at.h"
 
 namespace attune {
 namespace {
@@ -48,23 +49,11 @@ class MaePretrainingTest : public testing::Test {
   std::vector<fs::path> paths_;
 };
 
-/// Ends the work without any chance to tidy up, like a power failure, when so many samples are done.
-class FailsAt : public Progress {
- public:
-  explicit FailsAt(std::int64_t samples) : samples_(samples) {}
-  void update(std::int64_t done, std::int64_t total, std::string_view) override {
-    if (total == 60 && done >= samples_) throw std::runtime_error("power failure");
-  }
-
- private:
-  std::int64_t samples_;
-};
-
 TEST_F(MaePretrainingTest, GoesOnWithTheSameBitsAfterAFailure) {
   ASSERT_TRUE(pretrain_mae(tiny("whole"), nullptr));
   MaePretraining stopped = tiny("run");
   stopped.recipe.set("checkpoint.minutes", Json(0.0), "test");
-  FailsAt fails(28);
+  FailsAt fails(28, 60);
   EXPECT_THROW(pretrain_mae(stopped, &fails), std::runtime_error);
   std::swap(stopped.pictures.front(), stopped.pictures.back());
   stopped.recipe = tiny("run").recipe;

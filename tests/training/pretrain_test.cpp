@@ -10,6 +10,7 @@
 #include "attune/training/pretrain_data.h"
 #include "attune/training/pretrain_recipe.h"
 #include "tests/support/tiny_pack.h"
+#include "tests/training/fails_at.h"
 
 namespace attune {
 namespace {
@@ -28,18 +29,6 @@ class Pretraining : public testing::Test {
   }
 
   TemporaryFolder pack_, runs_;
-};
-
-/// Ends the work without any chance to tidy up, like a power failure, when so many samples are done.
-class FailsAt : public Progress {
- public:
-  explicit FailsAt(std::int64_t samples) : samples_(samples) {}
-  void update(std::int64_t done, std::int64_t, std::string_view) override {
-    if (done >= samples_) throw std::runtime_error("power failure");
-  }
-
- private:
-  std::int64_t samples_;
 };
 
 /// The lines of a log without what depends on the clock.

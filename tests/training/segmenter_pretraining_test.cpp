@@ -11,6 +11,7 @@
 #include "attune/training/segmenter_views.h"
 #include "tests/support/error_of.h"
 #include "tests/support/small_model.h"
+#include "tests/training/fails_at.h"
 
 namespace attune {
 namespace {
@@ -64,18 +65,6 @@ class SegmenterPretrainingTest : public testing::Test {
 
  private:
   TemporaryFolder folder_;
-};
-
-/// Ends the work without any chance to tidy up, like a power failure, when so many samples are done.
-class FailsAt : public Progress {
- public:
-  FailsAt(std::int64_t samples, std::int64_t total) : samples_(samples), total_(total) {}
-  void update(std::int64_t done, std::int64_t total, std::string_view) override {
-    if (total == total_ && done >= samples_) throw std::runtime_error("power failure");
-  }
-
- private:
-  std::int64_t samples_, total_;
 };
 
 TEST_F(SegmenterPretrainingTest, LearnsAndWritesAFolderThatLoads) {
