@@ -43,12 +43,9 @@ class ClipRun {
         {stages.begin(), stages.end()},
         {.parameters = [&](const PretrainStage& stage) { return parameters(stage); },
          .loss = [&](const PretrainStage& stage, const PretrainPosition& at) { return loss(stage, at); },
-         .updated = {},
          .terms = [&](const PretrainStage& stage, const PretrainPosition& at) { return terms(stage, at); },
          .evaluate = [&](const PretrainStage& stage, const PretrainPosition& at) { return evaluate(stage, at); },
-         .state = [&] { return model_.state(); },
-         .keep = {},
-         .finish = {}});
+         .state = [&] { return model_.state(); }});
   }
 
  private:

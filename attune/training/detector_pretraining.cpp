@@ -95,14 +95,12 @@ class DetectorRun {
   }
 
   bool run() {
-    return loop_.train({stage_}, {.parameters = [&](const PretrainStage&) { return model_.parameters(); },
-                                  .loss = [&](const PretrainStage&, const PretrainPosition& at) { return loss(at); },
-                                  .updated = {},
-                                  .terms = [&](const PretrainStage&, const PretrainPosition&) { return terms_; },
-                                  .evaluate = {},
-                                  .state = [&] { return model_.state(); },
-                                  .keep = [&](const PretrainPosition& at, const Json& line) { write_model(at, line); },
-                                  .finish = {}});
+    return loop_.train({stage_},
+                       {.parameters = [&](const PretrainStage&) { return model_.parameters(); },
+                        .loss = [&](const PretrainStage&, const PretrainPosition& at) { return loss(at); },
+                        .terms = [&](const PretrainStage&, const PretrainPosition&) { return terms_; },
+                        .state = [&] { return model_.state(); },
+                        .keep = [&](const PretrainPosition& at, const Json& line) { write_model(at, line); }});
   }
 
  private:

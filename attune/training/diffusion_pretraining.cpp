@@ -143,10 +143,7 @@ class DiffusionRun {
                        {.parameters = [&](const PretrainStage&) { return parameters_of(model_.parameters()); },
                         .loss = [&](const PretrainStage&, const PretrainPosition& at) { return loss(at); },
                         .updated = [&](const PretrainPosition& at) { follow(at); },
-                        .terms = {},
-                        .evaluate = {},
                         .state = [&] { return state(); },
-                        .keep = {},
                         .finish =
                             [&](const PretrainPosition& at, const Json& line) {
                               write_sheet();

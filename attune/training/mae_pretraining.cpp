@@ -81,12 +81,10 @@ class MaeRun {
     return loop_.train({mae_stage(recipe_, pictures_.size())},
                        {.parameters = [&](const PretrainStage&) { return parameters_of(model_.parameters()); },
                         .loss = [&](const PretrainStage& stage, const PretrainPosition& at) { return loss(stage, at); },
-                        .updated = {},
                         .terms =
                             [&](const PretrainStage&, const PretrainPosition& at) {
                               return Json{{"epoch", at.samples / pictures_.size()}};
                             },
-                        .evaluate = {},
                         .state = [&] { return model_.parameters(); },
                         .keep = [&](const PretrainPosition&, const Json&) { write_sheet(); },
                         .finish = [&](const PretrainPosition& at, const Json& line) { write_model(at, line); }});

@@ -24,17 +24,17 @@ struct PretrainKind {
   /// The loss of the next step.
   std::function<Tensor(const PretrainStage&, const PretrainPosition&)> loss;
   /// Optional: follows an update of the parameters.
-  std::function<void(const PretrainPosition&)> updated;
+  std::function<void(const PretrainPosition&)> updated = {};
   /// Optional: what a line of the log says of the last step, beside its loss, rate and time.
-  std::function<Json(const PretrainStage&, const PretrainPosition&)> terms;
+  std::function<Json(const PretrainStage&, const PretrainPosition&)> terms = {};
   /// Optional: a line of the log of its own, after the steps at which something is measured.
-  std::function<std::optional<Json>(const PretrainStage&, const PretrainPosition&)> evaluate;
+  std::function<std::optional<Json>(const PretrainStage&, const PretrainPosition&)> evaluate = {};
   /// The tensors of a checkpoint, without the optimiser's.
   std::function<TensorMap()> state;
   /// Optional: what is written with each checkpoint; takes the last line of losses, empty before the first.
-  std::function<void(const PretrainPosition&, const Json&)> keep;
+  std::function<void(const PretrainPosition&, const Json&)> keep = {};
   /// Optional: what is written at the end.
-  std::function<void(const PretrainPosition&, const Json&)> finish;
+  std::function<void(const PretrainPosition&, const Json&)> finish = {};
 };
 
 /// The loop of every pre-training: steps, lines of metrics.jsonl, checkpoints by the clock. A run that is stopped, or
