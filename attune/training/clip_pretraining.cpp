@@ -85,7 +85,7 @@ class ClipRun {
 
   /// The next `count` texts of the endless sequence of shuffled passes over all training texts.
   Tensor text_order(std::int64_t count, const PretrainPosition& at) {
-    const Tensor rows = at::empty({count}, at::kLong);
+    Tensor rows = at::empty({count}, at::kLong);
     for (std::int64_t i = 0; i < count; ++i) {
       const std::int64_t place = at.draws * count + i, pass = place / data_.training_texts();
       if (pass != pass_) {

@@ -335,6 +335,7 @@ NoiseConfig pretrain_noise_config(const Config& recipe) {
     const auto found = known.find(recipe.text(key));
     if (found != known.end()) return found->second;
     std::vector<std::string> names;
+    names.reserve(known.size());
     for (const auto& [name, value] : known) names.push_back(name);
     throw UsageError(fmt::format("recipe, key '{}': expected one of {}, found \"{}\"", key, fmt::join(names, ", "),
                                  recipe.text(key)));

@@ -189,7 +189,9 @@ TEST_F(StudyVerb, SlowAFolderOfTheFormOfPacsRunsThroughWithAViTB16) {
   EXPECT_EQ(study["runs"][1]["scores"][0]["count"], 14);
 }
 
-TEST_F(StudyVerb, RunsPhotosInTheFormOfPacs) {
+using StudyVerbOnPhotos = StudyVerb;
+
+TEST_F(StudyVerbOnPhotos, RunsThemInTheFormOfPacs) {
   const char* real = std::getenv("ATTUNE_REAL_DATA");
   if (real == nullptr) GTEST_SKIP() << "ATTUNE_REAL_DATA names no folder of real image sets";
   const std::filesystem::path source = std::filesystem::path(real) / "grocery" / "train";

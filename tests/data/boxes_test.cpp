@@ -203,7 +203,7 @@ TEST(Boxes, AnUndividedSetIsDividedByItsSeed) {
   EXPECT_NE(once.test, other.test);
 }
 
-TEST(Boxes, BloodCellsAreReadWhole) {
+TEST(BoxesOfBloodCells, AreReadWhole) {
   const char* real = std::getenv("ATTUNE_REAL_DATA");
   if (real == nullptr) GTEST_SKIP() << "ATTUNE_REAL_DATA is not set";
   const BoxDataset dataset = open_boxes(std::filesystem::path(real) / "bccd");

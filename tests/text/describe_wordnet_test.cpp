@@ -76,7 +76,7 @@ TEST(WordNet, DamagedFilesAreErrorsOrWrongTextsAndNothingElse) {
   }
 }
 
-TEST(WordNet, TheRealOneKnowsCommonNouns) {
+TEST(WordNetOfDebian, KnowsCommonNouns) {
   const std::filesystem::path folder = "/usr/share/wordnet";
   if (!std::filesystem::exists(folder / "data.noun"))
     GTEST_SKIP() << "the Debian package wordnet-base is not installed";

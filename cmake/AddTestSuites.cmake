@@ -1,0 +1,61 @@
+# Read by ctest: adds one entry for each test suite of a GoogleTest program and label, since a start of LibTorch takes longer than
+# most tests. Wants PROGRAM, ROOM and LIST, the file that keeps what the program lists until the program is newer.
+if(NOT EXISTS "${PROGRAM}")
+  add_test("${ROOM}_NOT_BUILT" "${ROOM}_NOT_BUILT")  # not found, so it fails and names what to build
+  return()
+endif()
+
+if(NOT EXISTS "${LIST}" OR "${PROGRAM}" IS_NEWER_THAN "${LIST}")
+  execute_process(COMMAND "${PROGRAM}" --gtest_list_tests OUTPUT_VARIABLE listed RESULT_VARIABLE failed)
+  if(failed)
+    message(FATAL_ERROR "${PROGRAM} --gtest_list_tests: ${failed}")
+  endif()
+  string(REGEX REPLACE " *#[^\n]*" "" listed "${listed}")  # the values of parameters
+  file(WRITE "${LIST}" "${listed}")
+endif()
+
+# A test is labelled by its full name.
+file(STRINGS "${LIST}" lines)
+set(entries)
+foreach(line IN LISTS lines)
+  if(line MATCHES "^([^ ]+)\\.$")
+    set(suite ${CMAKE_MATCH_1})
+  elseif(line MATCHES "^  ")
+    if("${suite}.${line}" MATCHES "Slow")
+      list(APPEND entries "${suite}.slow")
+    elseif("${suite}.${line}" MATCHES "Parity")
+      list(APPEND entries "${suite}.parity")
+    else()
+      list(APPEND entries "${suite}.unit")
+    endif()
+  endif()
+endforeach()
+list(REMOVE_DUPLICATES entries)
+
+foreach(entry IN LISTS entries)
+  string(REGEX MATCH "^(.*)\\.(unit|parity|slow)$" entry "${entry}")
+  set(suite "${CMAKE_MATCH_1}")
+  set(label "${CMAKE_MATCH_2}")
+  set(name "${ROOM}.${entry}")
+  set(filter "${suite}.*")
+  set(timeout 300)
+  if(label STREQUAL "unit")
+    set(name "${ROOM}.${suite}")
+    string(APPEND filter "-*Slow*:*Parity*")
+  elseif(label STREQUAL "parity")
+    if(NOT suite MATCHES "Parity")
+      string(APPEND filter "Parity*")
+    endif()
+    string(APPEND filter "-*Slow*")
+  else()
+    if(NOT suite MATCHES "Slow")
+      string(APPEND filter "Slow*")
+    endif()
+    set(timeout 900)
+  endif()
+  add_test("${name}" "${PROGRAM}" "--gtest_filter=${filter}")
+  # One thread a test: ctest runs several at once, and threads that wait for each other on a busy machine are slow.
+  # Skipped is an entry whose output ends with skipped tests: after failed ones more would follow.
+  set_tests_properties("${name}" PROPERTIES LABELS "${label}" TIMEOUT ${timeout} ENVIRONMENT OMP_NUM_THREADS=1
+                       SKIP_REGULAR_EXPRESSION "SKIPPED [^\n]*\n*$")
+endforeach()
