@@ -56,12 +56,15 @@ bool is_local(const std::string& url) {
   return false;
 }
 
-}  // namespace
-
-HttpClient::HttpClient(double timeout) : timeout_(timeout) {
+void* open_connection() {
   static std::once_flag once;
   std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
-  handle_ = curl_easy_init();
+  return curl_easy_init();
+}
+
+}  // namespace
+
+HttpClient::HttpClient(double timeout) : handle_(open_connection()), timeout_(timeout) {
   if (handle_ == nullptr) throw Error("http: expected a connection handle from libcurl, found none");
 }
 

@@ -6,14 +6,16 @@
 #include "attune/evaluation/detection.h"
 #include "attune/images/decode.h"
 #include "tests/cli/program.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using testing::HasSubstr;
+using testing_support::kDetector;
+using testing_support::kTasks;
 
-const std::string kTasks = std::string(ATTUNE_SOURCE_DIR) + "/tests/tasks/data";
-const std::string kModel = kTasks + "/owl_vit", kData = kTasks + "/boxes/boxes.json";
+const std::string kBoxes = kTasks + "/boxes/boxes.json";
 
 class Detect : public testing::Test {
  protected:
@@ -23,13 +25,13 @@ class Detect : public testing::Test {
     for (const char* part : {"train", "test"}) {
       std::filesystem::create_directories(data / part);
       std::filesystem::copy(kTasks + "/boxes/images", data / part);
-      std::filesystem::copy(kData, data / part / "_annotations.coco.json");
+      std::filesystem::copy(kBoxes, data / part / "_annotations.coco.json");
     }
   }
 
   std::vector<std::string> train(const std::string& out, const std::vector<std::string>& more = {}) const {
     std::vector<std::string> words = {
-        "train",  "--task",     "detection", "--method", "cones",        "--model", kModel,
+        "train",  "--task",     "detection", "--method", "cones",        "--model", kDetector,
         "--data", path("data"), "--out",     path(out),  "--shots",      "0",       "--threads",
         "1",      "--set",      "epochs=40", "--set",    "batch_size=1", "--set",   "optim.lr=0.05"};
     words.insert(words.end(), more.begin(), more.end());
@@ -65,7 +67,7 @@ TEST_F(Detect, SearchesMeasuresAndDraws) {
   EXPECT_LT(losses[117] + losses[118] + losses[119], 0.9 * (losses[0] + losses[1] + losses[2]));
 
   // The adapter finds the same boxes.
-  const Finished again = run_attune({"detect", "--model", kModel, "--adapter", path("run/adapter"), "--data",
+  const Finished again = run_attune({"detect", "--model", kDetector, "--adapter", path("run/adapter"), "--data",
                                      path("data"), "--out", path("again"), "--threads", "1", "--quiet"},
                                     folder_.path());
   ASSERT_EQ(again.status, 0) << again.err;
@@ -105,7 +107,7 @@ TEST_F(Detect, ASecondStageIsMeasuredSavedAndUsed) {
     }
     ASSERT_EQ(losses.size(), 8u);
     EXPECT_LT(losses.back(), losses.front()) << tune;
-    const Finished again = run_attune({"detect", "--model", kModel, "--adapter", path(out + "/adapter"), "--data",
+    const Finished again = run_attune({"detect", "--model", kDetector, "--adapter", path(out + "/adapter"), "--data",
                                        path("data"), "--out", path(out + "_again"), "--threads", "1", "--quiet"},
                                       folder_.path());
     ASSERT_EQ(again.status, 0) << again.err;
@@ -138,7 +140,7 @@ TEST_F(Detect, TakesAnOffsetOnTheTextAndSeveralEmbeddings) {
     if (more[0] == "--set") words.insert(words.end(), more.begin(), more.end());
     const Finished run = run_attune(words, folder_.path());
     ASSERT_EQ(run.status, 0) << run.err;
-    const Finished again = run_attune({"detect", "--model", kModel, "--adapter", path(out + "/adapter"), "--data",
+    const Finished again = run_attune({"detect", "--model", kDetector, "--adapter", path(out + "/adapter"), "--data",
                                        path("data"), "--out", path(out + "_again"), "--threads", "1", "--quiet"},
                                       folder_.path());
     ASSERT_EQ(again.status, 0) << again.err;
@@ -147,7 +149,7 @@ TEST_F(Detect, TakesAnOffsetOnTheTextAndSeveralEmbeddings) {
 }
 
 TEST_F(Detect, FindsWhatIsNamedInPicturesWithoutAnnotations) {
-  const Finished run = run_attune({"detect", "--model", kModel, "--classes", "cat,dog,owl", "--threshold", "0",
+  const Finished run = run_attune({"detect", "--model", kDetector, "--classes", "cat,dog,owl", "--threshold", "0",
                                    "--json", "--out", path("found"), "--threads", "1", kTasks + "/boxes/images"},
                                   folder_.path());
   ASSERT_EQ(run.status, 0) << run.err;
@@ -173,8 +175,8 @@ TEST_F(Detect, SaysWhatIsMissingOrDoesNotFit) {
   fails(train("a", {"--set", "method=text_offset", "--set", "cones.start=random"}), 2, "cones.start");
   fails(train("a", {"--set", "second.epochs=1", "--set", "second.tune=head"}), 2, "second.tune");
   fails(train("a", {"--set", "cones.embeddings=0"}), 2, "cones.embeddings");
-  fails({"detect", "--model", kModel, kTasks + "/boxes/images/0.png"}, 2, "--classes");
-  fails({"detect", "--model", kModel, "--classes", "a"}, 2, "--data");
+  fails({"detect", "--model", kDetector, kTasks + "/boxes/images/0.png"}, 2, "--classes");
+  fails({"detect", "--model", kDetector, "--classes", "a"}, 2, "--data");
   fails({"detect", "--model", std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick", "--classes", "a",
          kTasks + "/boxes/images/0.png"},
         1, "owlvit");

@@ -4,6 +4,7 @@
 #include "attune/formats/safetensors.h"
 #include "tests/cli/program.h"
 #include "tests/support/drawn_domains.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
@@ -12,9 +13,9 @@ namespace fs = std::filesystem;
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
+using testing_support::kSmallClip;
 
 const std::string kSource = ATTUNE_SOURCE_DIR;
-const std::string kModel = kSource + "/tests/clip/data/hf_quick";
 const std::string kDomainModel = kSource + "/tests/domains/data/vit_mae";
 const std::vector<std::string> kRocks = {"Berea", "Doddington", "Estaillade", "Ketton"};
 
@@ -41,7 +42,7 @@ class DomainSets : public testing::Test {
   }
   Finished train(const std::string& out, const std::vector<std::string>& more,
                  const std::string& method = "gdpl:epochs=2") const {
-    std::vector<std::string> words = {"train", "--model", kModel, "--data", at("rock_image_x"), "--out", at(out)};
+    std::vector<std::string> words = {"train", "--model", kSmallClip, "--data", at("rock_image_x"), "--out", at(out)};
     words.insert(words.end(), {"--method", method, "--shots", "4", "--no-augment"});
     words.insert(words.end(), more.begin(), more.end());
     return run(words);
@@ -54,7 +55,7 @@ class DomainSets : public testing::Test {
   }
   Finished study(const std::string& recipe, const std::string& out, const std::vector<std::string>& more) const {
     std::vector<std::string> words = {"study", "--recipe", kSource + "/recipes/domains/study/" + recipe, "--model"};
-    words.insert(words.end(), {kModel, "--out", at(out), "--shots", "2", "--seeds", "1", "--jobs", "1", "--set"});
+    words.insert(words.end(), {kSmallClip, "--out", at(out), "--shots", "2", "--seeds", "1", "--jobs", "1", "--set"});
     words.insert(words.end(), {"*.epochs=1", "--domain-model", kDomainModel});
     words.insert(words.end(), more.begin(), more.end());
     return run(words);
@@ -78,7 +79,7 @@ TEST_F(DomainSets, AFileOfFeaturesTrainsAsTheModelThatItIsFrom) {
 
   // Pictures are known by their content, so the folder may move; and the model may take the file's place for new ones.
   fs::rename(at("rock_image_x"), at("elsewhere"));
-  const std::vector<std::string> eval = {"eval", "--model", kModel, "--adapter", at("file/adapter"), "--json"};
+  const std::vector<std::string> eval = {"eval", "--model", kSmallClip, "--adapter", at("file/adapter"), "--json"};
   const auto measured = [&](const std::string& data, const std::string& domain_model) {
     std::vector<std::string> words = eval;
     words.insert(words.end(), {"--data", data, "--domain-model", domain_model});
@@ -93,7 +94,7 @@ TEST_F(DomainSets, AFileOfFeaturesTrainsAsTheModelThatItIsFrom) {
   EXPECT_EQ(unknown.status, 1);
   EXPECT_THAT(unknown.err, AllOf(HasSubstr("f.safetensors: expected a feature of"), HasSubstr("new/y/")));
   const std::string picture = at("new/y/Ketton/0.png");
-  const Finished named = run({"predict", "--model", kModel, "--adapter", at("file/adapter"), "--domain-model",
+  const Finished named = run({"predict", "--model", kSmallClip, "--adapter", at("file/adapter"), "--domain-model",
                               kDomainModel, "--json", picture});
   ASSERT_EQ(named.status, 0) << named.err;
   EXPECT_EQ(parse_json(named.out, "out")["labels"].size(), 4u);
@@ -133,8 +134,8 @@ TEST_F(DomainSets, FeaturesOfAnotherEncoderWidthOrMethodAreRefused) {
   ASSERT_EQ(embed("tapped.safetensors", {"--tap", "decoder"}).status, 0);
   ASSERT_EQ(train("run", {"--domain-model", at("f.safetensors"), "--no-test"}).status, 0);
   const auto refused = [&](const std::string& domain_model) {
-    const Finished found = run({"eval", "--model", kModel, "--adapter", at("run/adapter"), "--data", at("rock_image_x"),
-                                "--domain-model", domain_model});
+    const Finished found = run({"eval", "--model", kSmallClip, "--adapter", at("run/adapter"), "--data",
+                                at("rock_image_x"), "--domain-model", domain_model});
     EXPECT_EQ(found.status, 1);
     return found.err;
   };
@@ -184,7 +185,7 @@ TEST_F(DomainSets, CrossDatasetAndV2LearnOnOneSetAndTestAnother) {
 
 TEST_F(DomainSets, SettingsForManyMethodsNeedOneThatHasTheKey) {
   const auto refused = [&](const std::vector<std::string>& more) {
-    std::vector<std::string> words = {"study",  "few-shot",         "--model", kModel,
+    std::vector<std::string> words = {"study",  "few-shot",         "--model", kSmallClip,
                                       "--data", at("rock_image_x"), "--out",   at("o")};
     words.insert(words.end(), {"--methods", "coop"});
     words.insert(words.end(), more.begin(), more.end());

@@ -3,6 +3,7 @@
 #include "attune/base/json.h"
 #include "tests/cli/program.h"
 #include "tests/support/drawn_domains.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
@@ -10,13 +11,12 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
-
-const std::string kModel = std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick";
+using testing_support::kSmallClip;
 
 class ExplainVerb : public testing::Test {
  protected:
   Finished run(std::vector<std::string> words) const {
-    words.insert(words.end(), {"--model", kModel, "--threads", "1"});
+    words.insert(words.end(), {"--model", kSmallClip, "--threads", "1"});
     return run_attune(words, folder_.path());
   }
   /// The adapter of a short run.

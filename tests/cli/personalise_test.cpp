@@ -16,9 +16,9 @@ namespace {
 using testing::HasSubstr;
 
 /// Pixels and velocities, and latents and noise.
-const std::filesystem::path kSource = ATTUNE_SOURCE_DIR;
-const std::string kPixels = kSource / "tests/diffusion/data/v2";
-const std::string kLatents = kSource / "tests/diffusion/data/v1";
+const std::filesystem::path kRepository = ATTUNE_SOURCE_DIR;
+const std::string kPixels = kRepository / "tests/diffusion/data/v2";
+const std::string kLatents = kRepository / "tests/diffusion/data/v1";
 
 class Personalise : public testing::Test {
  protected:
@@ -116,11 +116,11 @@ TEST_F(Personalise, EveryRecipeIsARunOfItsMethodAndSaysWhatItHolds) {
                                                    {"textual_inversion", "held and asked in every step"},
                                                    {"dreambooth", "never loaded"}};
   std::size_t found = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(kSource / "recipes/personalisation")) {
+  for (const auto& entry : std::filesystem::directory_iterator(kRepository / "recipes/personalisation")) {
     const std::string method = entry.path().stem().string();
     const Finished done =
         run({"train", "--task", "generation", "--recipe", entry.path().string(), "--model",
-             (kSource / "models/sketch").string(), "--data", path("toy"), "--out", path(method), "--dry-run"});
+             (kRepository / "models/sketch").string(), "--data", path("toy"), "--out", path(method), "--dry-run"});
     ASSERT_EQ(done.status, 0) << done.err;
     EXPECT_THAT(done.out, HasSubstr("method: " + method + "\n"));
     EXPECT_THAT(done.out, HasSubstr("text encoder: 2.1 million weights, 9 MB, " + held.at(method)));

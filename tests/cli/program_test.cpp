@@ -5,13 +5,13 @@
 #include "attune/base/json.h"
 #include "attune/formats/safetensors.h"
 #include "attune/images/encode.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using testing::HasSubstr;
-
-const std::string kModel = std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick";
+using testing_support::kSmallClip;
 
 TEST(Program, HelpNamesEveryVerb) {
   const TemporaryFolder folder;
@@ -27,7 +27,7 @@ TEST(Program, WrongUsageExitsWithTwoAndNamesWhatIsWrong) {
   const TemporaryFolder folder;
   const Finished unknown = run_attune({"tain"}, folder.path());
   EXPECT_EQ(unknown.status, 2);
-  const Finished device = run_attune({"model", "info", kModel, "--device", "cuda:7"}, folder.path());
+  const Finished device = run_attune({"model", "info", kSmallClip, "--device", "cuda:7"}, folder.path());
   EXPECT_EQ(device.status, 2);
   EXPECT_THAT(device.err, HasSubstr("cuda"));
   EXPECT_TRUE(device.out.empty());
@@ -42,10 +42,10 @@ TEST(Program, AMissingModelExitsWithOneAndNamesTheFolder) {
 
 TEST(Program, ModelInfoAndCheckGiveJson) {
   const TemporaryFolder folder;
-  const Finished info = run_attune({"model", "info", kModel, "--json"}, folder.path());
+  const Finished info = run_attune({"model", "info", kSmallClip, "--json"}, folder.path());
   ASSERT_EQ(info.status, 0) << info.err;
   EXPECT_EQ(parse_json(info.out, "info")["text"]["activation"], "quick_gelu");
-  const Finished check = run_attune({"model", "check", kModel}, folder.path());
+  const Finished check = run_attune({"model", "check", kSmallClip}, folder.path());
   ASSERT_EQ(check.status, 0) << check.err;
   EXPECT_TRUE(parse_json(check.out, "check")["finite"].get<bool>());
 }
@@ -57,9 +57,9 @@ TEST(Program, EmbedWritesUnitFeaturesOfPicturesAndTexts) {
   image.rgb[0] = 250;
   write_file(folder.path() / "pictures/b.png", encode_png(image));
   const std::filesystem::path out = folder.path() / "features.safetensors";
-  const Finished run = run_attune(
-      {"embed", "--model", kModel, "--images", (folder.path() / "pictures").string(), "--out", out.string(), "--json"},
-      folder.path());
+  const Finished run = run_attune({"embed", "--model", kSmallClip, "--images", (folder.path() / "pictures").string(),
+                                   "--out", out.string(), "--json"},
+                                  folder.path());
   ASSERT_EQ(run.status, 0) << run.err;
   const SafetensorsFile file(out);
   const TensorView& features = file.at("features");
@@ -71,11 +71,11 @@ TEST(Program, EmbedWritesUnitFeaturesOfPicturesAndTexts) {
   EXPECT_NEAR(length, 1.0, 1e-5);
 
   write_file(folder.path() / "texts.txt", "a dog\na cat\r\nan owl");
-  const Finished texts = run_attune({"embed", "--model", kModel, "--texts", (folder.path() / "texts.txt").string(),
+  const Finished texts = run_attune({"embed", "--model", kSmallClip, "--texts", (folder.path() / "texts.txt").string(),
                                      "--out", (folder.path() / "texts.npy").string()},
                                     folder.path());
   EXPECT_EQ(texts.status, 0) << texts.err;
-  const Finished neither = run_attune({"embed", "--model", kModel, "--out", out.string()}, folder.path());
+  const Finished neither = run_attune({"embed", "--model", kSmallClip, "--out", out.string()}, folder.path());
   EXPECT_EQ(neither.status, 2);
 }
 

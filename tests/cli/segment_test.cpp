@@ -8,15 +8,16 @@
 #include "attune/images/decode.h"
 #include "attune/tensors/tensor.h"
 #include "tests/cli/program.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
-
-const std::string kTasks = std::string(ATTUNE_SOURCE_DIR) + "/tests/tasks/data";
-const std::string kSegmenter = kTasks + "/clipseg", kDetector = kTasks + "/owl_vit";
+using testing_support::kDetector;
+using testing_support::kSegmenter;
+using testing_support::kTasks;
 
 class Segment : public testing::Test {
  protected:

@@ -9,6 +9,7 @@
 #include "attune/clip/weights.h"
 #include "tests/cli/program.h"
 #include "tests/support/drawn_domains.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
@@ -16,8 +17,8 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
+using testing_support::kSmallClip;
 
-const std::string kModel = std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick";
 const std::vector<std::string> kDomains = {"art_painting", "cartoon", "photo", "sketch"};
 const std::vector<std::string> kClasses = {"dog", "elephant", "giraffe", "guitar", "horse", "house", "person"};
 
@@ -25,16 +26,16 @@ class StudyVerb : public testing::Test {
  protected:
   Finished study(const std::filesystem::path& data, const std::string& out, const std::vector<std::string>& more,
                  const Ending& ending = {}) const {
-    std::vector<std::string> words = {"study", "dg-multi", "--model",   kModel, "--data", data.string(),
-                                      "--out", at(out),    "--threads", "1",    "--jobs", "1"};
+    std::vector<std::string> words = {"study", "dg-multi", "--model",   kSmallClip, "--data", data.string(),
+                                      "--out", at(out),    "--threads", "1",        "--jobs", "1"};
     words.insert(words.end(), more.begin(), more.end());
     return run_attune(words, folder_.path(), ending);
   }
   /// The record of a study of any protocol with short runs; `data` is one data set or several with commas.
   Json record(const std::string& protocol, const std::string& data, const std::string& out,
               const std::vector<std::string>& more) const {
-    std::vector<std::string> words = {"study", protocol, "--model",   kModel, "--data", data,
-                                      "--out", at(out),  "--threads", "1",    "--jobs", "1"};
+    std::vector<std::string> words = {"study", protocol, "--model",   kSmallClip, "--data", data,
+                                      "--out", at(out),  "--threads", "1",        "--jobs", "1"};
     words.insert(words.end(), more.begin(), more.end());
     const Finished run = run_attune(words, folder_.path());
     EXPECT_EQ(run.status, 0) << run.err;

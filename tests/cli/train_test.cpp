@@ -7,13 +7,13 @@
 #include "attune/formats/safetensors.h"
 #include "attune/images/encode.h"
 #include "tests/cli/program.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using testing::HasSubstr;
-
-const std::string kModel = std::string(ATTUNE_SOURCE_DIR) + "/tests/clip/data/hf_quick";
+using testing_support::kSmallClip;
 
 /// Three classes of coloured noise, 12 training and 6 test pictures each.
 std::filesystem::path make_pictures(const std::filesystem::path& root) {
@@ -38,7 +38,7 @@ class Train : public testing::Test {
  protected:
   std::vector<std::string> train(const std::string& method, const std::string& out,
                                  const std::vector<std::string>& more) const {
-    std::vector<std::string> words = {"train",  "--model",      kModel,
+    std::vector<std::string> words = {"train",  "--model",      kSmallClip,
                                       "--data", data_.string(), "--method",
                                       method,   "--out",        (folder_.path() / out).string()};
     words.insert(words.end(), more.begin(), more.end());
@@ -161,7 +161,7 @@ TEST_F(Train, PredictUsesWhatWasLearned) {
   ASSERT_EQ(run_attune(command("run"), folder_.path()).status, 0);
   const std::string picture = (data_ / "test/red/12.png").string();
   const Finished predicted = run_attune(
-      {"predict", "--model", kModel, "--adapter", (folder_.path() / "run/adapter").string(), "--json", picture},
+      {"predict", "--model", kSmallClip, "--adapter", (folder_.path() / "run/adapter").string(), "--json", picture},
       folder_.path());
   ASSERT_EQ(predicted.status, 0) << predicted.err;
   const Json line = parse_json(predicted.out, "standard output");
@@ -172,7 +172,7 @@ TEST_F(Train, PredictUsesWhatWasLearned) {
   EXPECT_NEAR(sum, 1.0, 1e-6);
 
   const Finished renamed =
-      run_attune({"predict", "--model", kModel, "--adapter", (folder_.path() / "run/adapter").string(), "--classes",
+      run_attune({"predict", "--model", kSmallClip, "--adapter", (folder_.path() / "run/adapter").string(), "--classes",
                   "apple,pear", "--json", picture},
                  folder_.path());
   ASSERT_EQ(renamed.status, 0) << renamed.err;
@@ -181,7 +181,7 @@ TEST_F(Train, PredictUsesWhatWasLearned) {
 
 TEST_F(Train, PredictRemembersTheModelAndCachesOnlyManyPictures) {
   const auto predict = [&] {
-    return run_attune({"predict", "--model", kModel, "--classes", "red,green", "--json", data_.string()},
+    return run_attune({"predict", "--model", kSmallClip, "--classes", "red,green", "--json", data_.string()},
                       folder_.path());
   };
   const Finished few = predict();
@@ -206,7 +206,7 @@ TEST_F(Train, TheLinearProbeSearchesItsPenaltyOnValidation) {
 TEST_F(Train, EvalMeasuresForgettingOnOtherClasses) {
   ASSERT_EQ(run_attune(command("run", {"--classes", "base"}), folder_.path()).status, 0);
   const Finished eval =
-      run_attune({"eval", "--model", kModel, "--data", data_.string(), "--classes", "base", "--adapter",
+      run_attune({"eval", "--model", kSmallClip, "--data", data_.string(), "--classes", "base", "--adapter",
                   (folder_.path() / "run/adapter").string(), "--forgetting", data_.string(), "--json"},
                  folder_.path());
   ASSERT_EQ(eval.status, 0) << eval.err;

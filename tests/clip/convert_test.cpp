@@ -5,11 +5,12 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/clip/model.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
-const std::filesystem::path kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
 
 // OpenCLIP's folders carry the names of OpenAI's archives. Heads have the width 64 there, so the small models' single
 // heads need weights of that width: only shapes are compared for them.

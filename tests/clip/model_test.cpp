@@ -13,13 +13,14 @@
 #include "attune/clip/folder.h"
 #include "attune/clip/weights.h"
 #include "tests/support/mutations.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
-namespace fs = std::filesystem;
+using testing_support::kData;
 
-const fs::path kData = ATTUNE_TEST_DATA;
+namespace fs = std::filesystem;
 
 double relative_error(const Tensor& found, const Tensor& expected) {
   EXPECT_EQ(found.sizes(), expected.sizes());

@@ -5,9 +5,12 @@
 #include "attune/clip/text_parts.h"
 #include "attune/clip/text_tower.h"
 #include "attune/clip/weights.h"
+#include "tests/support/close.h"
 
 namespace attune {
 namespace {
+
+using testing_support::expect_close;
 
 ClipConfig small_config(Activation activation = Activation::kQuickGelu) {
   ClipConfig config;
@@ -38,12 +41,6 @@ struct TextTowerTest : testing::Test {
     return encode_text(config.text, weights, prompts, tuning);
   }
 };
-
-void expect_close(const Tensor& found, const Tensor& expected, double tolerance = 1e-5) {
-  ASSERT_EQ(found.sizes(), expected.sizes());
-  const double error = (found - expected).abs().max().item<double>();
-  EXPECT_LE(error, tolerance * expected.abs().max().item<double>());
-}
 
 TEST_F(TextTowerTest, SplitEqualsTheUnsplitSequence) {
   const Prompts split = prompts(1);

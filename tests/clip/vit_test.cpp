@@ -8,9 +8,12 @@
 #include "attune/clip/value_cells.h"
 #include "attune/clip/vit_parts.h"
 #include "attune/clip/weights.h"
+#include "tests/support/close.h"
 
 namespace attune {
 namespace {
+
+using testing_support::expect_close;
 
 struct VitTest : testing::Test {
   ClipConfig config;
@@ -36,11 +39,6 @@ struct VitTest : testing::Test {
     return encode_vit(config.vision, weights, given, tuning, local);
   }
 };
-
-void expect_close(const Tensor& found, const Tensor& expected, double tolerance = 1e-5) {
-  ASSERT_EQ(found.sizes(), expected.sizes());
-  EXPECT_LE((found - expected).abs().max().item<double>(), tolerance * expected.abs().max().item<double>());
-}
 
 TEST_F(VitTest, LocalFeaturesLeaveTheGlobalOneAsItIs) {
   const Tensor given = pixels();

@@ -20,13 +20,13 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::SizeIs;
 
-constexpr const char* kIcons = R"({"prefix": "noto", "width": 10, "height": 10,
+constexpr const char* kVendorIcons = R"({"prefix": "noto", "width": 10, "height": 10,
   "icons": {"disc": {"body": "<circle cx='5' cy='5' r='5' fill='#ff0000'/>"},
             "bar": {"body": "<path fill='currentColor' d='M20 0h10v20H20z'/>", "width": 20, "height": 20, "left": 10}},
   "aliases": {"round": {"parent": "again"}, "again": {"parent": "disc"}, "turned": {"parent": "disc", "rotate": 1},
               "loop": {"parent": "pool"}, "pool": {"parent": "loop"}}})";
 
-constexpr const char* kLists = R"({"version": 1, "subgroups": [{"key": "tool", "name": "hand tool"}],
+constexpr const char* kEmojiLists = R"({"version": 1, "subgroups": [{"key": "tool", "name": "hand tool"}],
   "domains": {"noto": ["noto"], "fluent": ["fluent-flat"]},
   "concepts": [{"code": "1f600", "name": "disc", "group": "g", "subgroup": "tool", "held_out": false},
                {"code": "1f601", "name": "bar", "group": "g", "subgroup": "tool", "held_out": true},
@@ -36,9 +36,9 @@ constexpr const char* kLists = R"({"version": 1, "subgroups": [{"key": "tool", "
 class EmojiDg : public ::testing::Test {
  protected:
   EmojiDg() {
-    write_file(root() / "node_modules/@iconify-json/noto/icons.json", kIcons);
-    write_file(root() / "node_modules/@iconify-json/fluent-flat/icons.json", kIcons);
-    write_file(root() / "lists.json", kLists);
+    write_file(root() / "node_modules/@iconify-json/noto/icons.json", kVendorIcons);
+    write_file(root() / "node_modules/@iconify-json/fluent-flat/icons.json", kVendorIcons);
+    write_file(root() / "lists.json", kEmojiLists);
   }
   std::filesystem::path root() const { return folder_.path(); }
   void render() { render_emoji_dg(root() / "lists.json", root(), root() / "out", 16, 2); }
@@ -97,7 +97,7 @@ TEST_F(EmojiDg, ABrokenIndexIsAnError) {
 }
 
 TEST(IconSet, ErrorsNameTheIcon) {
-  const IconSet set(kIcons, "noto");
+  const IconSet set(kVendorIcons, "noto");
   EXPECT_THAT(set.svg("round", 8), HasSubstr("<circle"));
   EXPECT_THAT(set.svg("bar", 8), HasSubstr("viewBox=\"10 0 20 20\""));
   EXPECT_THAT(error_of([&] { set.svg("none", 8); }), HasSubstr("\"none\""));

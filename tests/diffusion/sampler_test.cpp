@@ -7,6 +7,7 @@
 
 #include "tests/support/close.h"
 #include "tests/support/error_of.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
@@ -14,8 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing_support::expect_close;
-
-const fs::path kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
 
 Tensor never() {
   ADD_FAILURE() << "asked for noise";

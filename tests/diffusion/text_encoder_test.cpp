@@ -9,6 +9,7 @@
 #include "attune/base/json.h"
 #include "tests/support/close.h"
 #include "tests/support/error_of.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
@@ -16,8 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing_support::expect_close;
-
-const fs::path kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
 
 class StoredText : public testing::TestWithParam<const char*> {};
 

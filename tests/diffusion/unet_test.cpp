@@ -6,6 +6,7 @@
 #include "attune/base/json.h"
 #include "tests/support/close.h"
 #include "tests/support/error_of.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
@@ -13,15 +14,14 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing_support::expect_close;
+using testing_support::kData;
 
-const fs::path kData = ATTUNE_TEST_DATA;
-
-UNetConfig stored_config(const std::string& name) {
+UNetConfig unet_config(const std::string& name) {
   const fs::path path = kData / name / "unet" / "config.json";
   return read_unet_config(read_json(path), path.string());
 }
 
-NamedTensors stored_tensors(const std::string& name) {
+NamedTensors unet_tensors(const std::string& name) {
   const fs::path path = kData / name / "unet" / "diffusion_pytorch_model.safetensors";
   return {load_tensors(path), path.string()};
 }
@@ -53,16 +53,16 @@ Tensor drawn(at::IntArrayRef shape, std::uint64_t index) {
 class StoredUNet : public testing::TestWithParam<const char*> {};
 
 TEST_P(StoredUNet, PredictionsAndGradientsAreThoseOfDiffusersParity) {
-  const UNetConfig config = stored_config(GetParam());
+  const UNetConfig config = unet_config(GetParam());
   const TensorMap expected = load_tensors(kData / GetParam() / "unet.safetensors");
   const Tensor hidden = expected.at("hidden").clone().set_requires_grad(true);
-  const auto frozen = make_frozen_unet(config, stored_tensors(GetParam()));
+  const auto frozen = make_frozen_unet(config, unet_tensors(GetParam()));
   const Tensor found = frozen->predict(expected.at("maps"), expected.at("steps"), hidden);
   expect_close(found.detach(), expected.at("predicted"), 1e-5, "predicted");
   (found * expected.at("weight")).sum().backward();
   expect_close(hidden.grad(), expected.at("gradient.hidden"), 2e-5, "hidden");
 
-  const TrainableUNet trainable(config, stored_tensors(GetParam()));
+  const TrainableUNet trainable(config, unet_tensors(GetParam()));
   const Tensor again = trainable.predict(expected.at("maps"), expected.at("steps"), expected.at("hidden"));
   expect_close(again.detach(), expected.at("predicted"), 1e-5, "predicted, trainable");
   (again * expected.at("weight")).sum().backward();
@@ -78,14 +78,14 @@ TEST_P(StoredUNet, PredictionsAndGradientsAreThoseOfDiffusersParity) {
 }
 
 TEST_P(StoredUNet, NamesAndShapesAreThoseOfTheFile) {
-  const auto shapes = unet_shapes(stored_config(GetParam()));
-  const NamedTensors stored = stored_tensors(GetParam());
+  const auto shapes = unet_shapes(unet_config(GetParam()));
+  const NamedTensors stored = unet_tensors(GetParam());
   EXPECT_EQ(shapes.size(), stored.tensors.size());
   for (const auto& [name, shape] : shapes) EXPECT_NO_THROW(stored.take(name, shape));
 }
 
 TEST_P(StoredUNet, AConfigurationIsReadAsItIsWritten) {
-  const UNetConfig config = stored_config(GetParam());
+  const UNetConfig config = unet_config(GetParam());
   EXPECT_EQ(unet_json(read_unet_config(unet_json(config), "written")).dump(), unet_json(config).dump());
 }
 

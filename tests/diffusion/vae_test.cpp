@@ -18,10 +18,10 @@ const fs::path kFolder = fs::path(ATTUNE_TEST_DATA) / "v1";
 Json stored_json() {
   return read_json(kFolder / "vae" / "config.json");
 }
-VaeConfig stored_config() {
+VaeConfig vae_config() {
   return read_vae_config(stored_json(), "config.json");
 }
-NamedTensors stored_tensors() {
+NamedTensors vae_tensors() {
   return {load_tensors(kFolder / "vae" / "diffusion_pytorch_model.safetensors"), "vae"};
 }
 
@@ -34,13 +34,13 @@ void expect_stored_numbers(const Vae& vae) {
 }
 
 TEST(VaeParity, LatentsAndPixelsAreThoseOfDiffusers) {
-  expect_stored_numbers(Vae(stored_config(), stored_tensors()));
+  expect_stored_numbers(Vae(vae_config(), vae_tensors()));
 }
 
 TEST(VaeParity, OlderNamesOfTheAttentionMeanTheSame) {
   NamedTensors older;
   older.origin = "vae";
-  for (const auto& [name, tensor] : stored_tensors().tensors) {
+  for (const auto& [name, tensor] : vae_tensors().tensors) {
     std::string renamed = name;
     for (const auto& [to, from] : {std::pair{"to_q", "query"}, std::pair{"to_k", "key"}, std::pair{"to_v", "value"},
                                    std::pair{"to_out.0", "proj_attn"}}) {
@@ -52,18 +52,18 @@ TEST(VaeParity, OlderNamesOfTheAttentionMeanTheSame) {
     older.tensors[renamed] = matrix ? tensor.unsqueeze(2).unsqueeze(3) : tensor;
   }
   ASSERT_TRUE(older.contains("encoder.mid_block.attentions.0.proj_attn.weight"));
-  expect_stored_numbers(Vae(stored_config(), older));
+  expect_stored_numbers(Vae(vae_config(), older));
 }
 
 TEST(Vae, NamesAndShapesAreThoseOfTheFile) {
-  const auto shapes = vae_shapes(stored_config());
-  const NamedTensors stored = stored_tensors();
+  const auto shapes = vae_shapes(vae_config());
+  const NamedTensors stored = vae_tensors();
   EXPECT_EQ(shapes.size(), stored.tensors.size());
   for (const auto& [name, shape] : shapes) EXPECT_NO_THROW(stored.take(name, shape));
 }
 
 TEST(Vae, GradientsReachPixels) {
-  const Vae vae(stored_config(), stored_tensors());
+  const Vae vae(vae_config(), vae_tensors());
   const Tensor pixels = at::full({1, 3, 8, 8}, 0.1).set_requires_grad(true);
   vae.encode(pixels).mean.sum().backward();
   EXPECT_GT(pixels.grad().abs().max().item<double>(), 0);
@@ -84,12 +84,12 @@ TEST(Vae, WhatIsWrongIsNamed) {
   EXPECT_THAT(refusal("latents_mean", {0, 0, 0, 0}), HasSubstr("latents_mean"));
   EXPECT_THAT(refusal("_class_name", "VQModel"), HasSubstr("VQModel"));
 
-  const Vae vae(stored_config(), stored_tensors());
+  const Vae vae(vae_config(), vae_tensors());
   EXPECT_THAT(error_of([&] { vae.encode(at::zeros({1, 3, 9, 8})); }), HasSubstr("[1, 3, 9, 8]"));
   EXPECT_THAT(error_of([&] { vae.decode(at::zeros({1, 3, 8, 8})); }), HasSubstr("[B, 4, h, w]"));
-  NamedTensors less = stored_tensors();
+  NamedTensors less = vae_tensors();
   less.tensors.erase("decoder.conv_out.bias");
-  EXPECT_THAT(error_of([&] { Vae(stored_config(), less); }), HasSubstr("decoder.conv_out.bias"));
+  EXPECT_THAT(error_of([&] { Vae(vae_config(), less); }), HasSubstr("decoder.conv_out.bias"));
 }
 
 }  // namespace

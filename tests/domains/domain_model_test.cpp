@@ -10,14 +10,14 @@
 #include "attune/domains/domain_features.h"
 #include "tests/support/error_of.h"
 #include "tests/support/mutations.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-
-const fs::path kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
 
 const TensorMap& expected() {
   static const TensorMap kExpected = load_tensors(kData / "expected.safetensors");

@@ -7,15 +7,17 @@
 #include "attune/base/json.h"
 #include "attune/base/random.h"
 #include "attune/domains/domain_model.h"
+#include "tests/support/close.h"
 #include "tests/support/error_of.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-
-const fs::path kData = ATTUNE_TEST_DATA;
+using testing_support::expect_close;
+using testing_support::kData;
 
 /// The shape of the folder "vit_mae" of the test data.
 MaeConfig recorded_config() {
@@ -30,12 +32,6 @@ MaeConfig recorded_config() {
 Mae recorded_mae() {
   const fs::path path = kData / "vit_mae" / "model.safetensors";
   return {recorded_config(), NamedTensors{load_tensors(path), path.string()}};
-}
-
-void expect_close(const Tensor& found, const Tensor& expected, double tolerance, const std::string& name) {
-  ASSERT_EQ(found.sizes(), expected.sizes()) << name;
-  EXPECT_LE((found - expected).abs().max().item<double>(), tolerance * (1e-3 + expected.abs().max().item<double>()))
-      << name;
 }
 
 TEST(MaeParity, LossPredictionsAndGradientsOfAStep) {

@@ -4,15 +4,18 @@
 
 #include <gmock/gmock.h>
 
+#include "tests/support/stored.h"
+
 namespace attune {
 namespace {
 
-const std::string kTasks = std::string(ATTUNE_SOURCE_DIR) + "/tests/tasks/data";
+using testing_support::kDetector;
+using testing_support::kTasks;
 
 TEST(DetectionFloors, AreTheDetectorsBoxesUnderAnswersThatKnowNoCategory) {
   LoadOptions options;
   options.text = false;
-  const OwlVit detector = OwlVit::load(kTasks + "/owl_vit", options);
+  const OwlVit detector = OwlVit::load(kDetector, options);
   const BoxDataset data = open_boxes(kTasks + "/boxes/boxes.json");
   FindSettings every;
   every.overlap = 1;

@@ -5,19 +5,20 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/evaluation/detection_report.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
+using testing_support::kDetector;
+using testing_support::kTasks;
 
-const std::string kTasks = std::string(ATTUNE_SOURCE_DIR) + "/tests/tasks/data";
-
-DetectionSearch search_in(const std::filesystem::path& folder, const std::vector<std::string>& settings) {
+DetectionSearch boxes_search(const std::filesystem::path& folder, const std::vector<std::string>& settings) {
   DetectionSearch search;
   search.folder = folder;
-  search.model = kTasks + "/owl_vit";
+  search.model = kDetector;
   search.config = Config(detection_schema());
   for (const char* one : {"epochs=2", "batch_size=1"}) search.config.set(one, "test");
   for (const std::string& one : settings) search.config.set(one, "test");
@@ -31,10 +32,10 @@ TEST(DetectionRun, BeginsWhereTheConfigurationSays) {
   const auto start = [&](const std::string& name, const std::vector<std::string>& settings) {
     std::vector<std::string> all = settings;
     all.push_back("optim.lr=0");
-    return search_concepts(search_in(folder.path() / name, all)).learned.queries;
+    return search_concepts(boxes_search(folder.path() / name, all)).learned.queries;
   };
   const auto named = [](const std::vector<std::string>& names) {
-    return concepts_by_name(kTasks + "/owl_vit", {}, names, "a photo of a {}").queries;
+    return concepts_by_name(kDetector, {}, names, "a photo of a {}").queries;
   };
   EXPECT_TRUE(start("text", {}).equal(named({"cat", "large bird"})));
   EXPECT_TRUE(start("concept", {"cones.start=concept", "cones.concept=owl"}).equal(named({"owl"}).repeat({2, 1})));
@@ -45,16 +46,16 @@ TEST(DetectionRun, BeginsWhereTheConfigurationSays) {
 
 TEST(DetectionRun, KeepsNoTextTower) {
   const TemporaryFolder folder;
-  const FoundConcepts found = search_concepts(search_in(folder.path(), {}));
+  const FoundConcepts found = search_concepts(boxes_search(folder.path(), {}));
   EXPECT_FALSE(found.detector->has_text());
   EXPECT_GT(found.memory_mb, 0);
 }
 
 TEST(DetectionRun, AdapterComesBackForItsDetectorAndTaskOnly) {
   const TemporaryFolder folder;
-  const FoundConcepts found = search_concepts(search_in(folder.path(), {}));
+  const FoundConcepts found = search_concepts(boxes_search(folder.path(), {}));
   const std::filesystem::path adapter = folder.path() / "adapter";
-  const std::filesystem::path model = kTasks + "/owl_vit";
+  const std::filesystem::path model = kDetector;
   const Concepts loaded = load_concepts(adapter, model, {}).concepts;
   EXPECT_EQ(loaded.names, (std::vector<std::string>{"cat", "large bird"}));
   EXPECT_TRUE(loaded.queries.equal(found.learned.queries));
@@ -77,8 +78,8 @@ TEST(DetectionRun, AdapterComesBackForItsDetectorAndTaskOnly) {
 
 TEST(DetectionRun, RefusesToResumeWithOtherPictures) {
   const TemporaryFolder folder;
-  search_concepts(search_in(folder.path(), {}));
-  DetectionSearch other = search_in(folder.path(), {});
+  search_concepts(boxes_search(folder.path(), {}));
+  DetectionSearch other = boxes_search(folder.path(), {});
   other.resume = true;
   EXPECT_NO_THROW(search_concepts(other));
   other.training.pop_back();

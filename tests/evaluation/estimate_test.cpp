@@ -62,7 +62,7 @@ std::shared_ptr<const ClipModel> middling_model() {
   return std::make_shared<const ClipModel>(random_model(config, 1));
 }
 
-constexpr std::int64_t kClasses = 60;
+constexpr std::int64_t kManyClasses = 60;
 
 struct Measured {
   double operations = 0, bytes = 0;
@@ -71,7 +71,7 @@ struct Measured {
 /// Making a method and the first step of a stage, on a fresh model, so that packing its weights is in it.
 Measured first_step(const std::string& written, std::size_t stage, StepEstimate& estimated) {
   const auto model = middling_model();
-  const ClassNames classes{speed_class_names(kClasses)};
+  const ClassNames classes{speed_class_names(kManyClasses)};
   const MethodChoice choice = parse_method(written);
   const Method& method = find_method(choice.name);
   Config config(method.schema);
@@ -81,11 +81,11 @@ Measured first_step(const std::string& written, std::size_t stage, StepEstimate&
   const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, live);
   const auto learner = method.make(model, classes, config, 1);
   TrainingData data;
-  data.samples = 4 * kClasses;
+  data.samples = 4 * kManyClasses;
   const Stages stages = learner->stages(data);
   Stage& measured = *stages.at(stage);
   estimated = estimate_step(*model, classes, measured.cost(), measured.batch_size());
-  SameBatch batches(*model, measured.batch_size(), kClasses);
+  SameBatch batches(*model, measured.batch_size(), kManyClasses);
   measured.begin_epoch(0);
   const Timing timing = time_rounds({.rounds = 1, .seconds = 0}, [&] { measured.step(batches); });
   return {timing.operations, static_cast<double>(live->peak)};

@@ -21,14 +21,14 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
-const std::vector<std::string> kClasses = {"red", "green<b>", "blue"};
+const std::vector<std::string> kColours = {"red", "green<b>", "blue"};
 
 class Explaining : public testing::Test {
  protected:
   void SetUp() override { at::set_num_threads(1); }
 
   Dataset pictures() const {
-    return open_dataset(draw_domains(folder_.path() / "pictures", {"art", "photo"}, kClasses, 4).string());
+    return open_dataset(draw_domains(folder_.path() / "pictures", {"art", "photo"}, kColours, 4).string());
   }
 
   /// An adapter of a method that was given tensors, not trained: what is explained does not depend on how it was

@@ -4,20 +4,20 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
+using testing_support::kSegmenter;
+using testing_support::kTasks;
 
-const std::string kTasks = std::string(ATTUNE_SOURCE_DIR) + "/tests/tasks/data";
-const std::string kModel = kTasks + "/clipseg";
-
-DetectionSearch search_in(const std::filesystem::path& folder, const std::vector<std::string>& settings) {
+DetectionSearch masks_search(const std::filesystem::path& folder, const std::vector<std::string>& settings) {
   DetectionSearch search;
   search.folder = folder;
-  search.model = kModel;
+  search.model = kSegmenter;
   search.config = Config(segmentation_schema());
   for (const char* one : {"epochs=1", "batch_size=4"}) search.config.set(one, "test");
   for (const std::string& one : settings) search.config.set(one, "test");
@@ -31,10 +31,10 @@ DetectionSearch search_in(const std::filesystem::path& folder, const std::vector
 
 TEST(SegmentationRun, AdapterComesBackForItsSegmenterAndTaskOnly) {
   const TemporaryFolder folder;
-  const FoundConditions found = search_conditions(search_in(folder.path(), {}));
+  const FoundConditions found = search_conditions(masks_search(folder.path(), {}));
   EXPECT_FALSE(found.tuned.has_value());
   const std::filesystem::path adapter = folder.path() / "adapter";
-  const LoadedConditions loaded = load_conditions(adapter, kModel, {});
+  const LoadedConditions loaded = load_conditions(adapter, kSegmenter, {});
   EXPECT_FALSE(loaded.segmenter->has_text());
   EXPECT_EQ(loaded.concepts.names, (std::vector<std::string>{"cat", "large bird"}));
   EXPECT_TRUE(loaded.concepts.queries.equal(found.learned.queries));
@@ -43,20 +43,20 @@ TEST(SegmentationRun, AdapterComesBackForItsSegmenterAndTaskOnly) {
   Json other = good;
   other["base_model_sha256"] = std::string(64, 'f');
   write_json(adapter / "adapter_config.json", other);
-  EXPECT_THAT([&] { load_conditions(adapter, kModel, {}); }, ThrowsMessage<Error>(HasSubstr(std::string(64, 'f'))));
+  EXPECT_THAT([&] { load_conditions(adapter, kSegmenter, {}); }, ThrowsMessage<Error>(HasSubstr(std::string(64, 'f'))));
   other = good;
   other["config"]["task"] = "detection";
   write_json(adapter / "adapter_config.json", other);
-  EXPECT_THAT([&] { load_conditions(adapter, kModel, {}); }, ThrowsMessage<Error>(HasSubstr("segmentation")));
+  EXPECT_THAT([&] { load_conditions(adapter, kSegmenter, {}); }, ThrowsMessage<Error>(HasSubstr("segmentation")));
   other = good;
   other["classes"].push_back("third");
   write_json(adapter / "adapter_config.json", other);
-  EXPECT_THAT([&] { load_conditions(adapter, kModel, {}); }, ThrowsMessage<Error>(HasSubstr("embeddings")));
+  EXPECT_THAT([&] { load_conditions(adapter, kSegmenter, {}); }, ThrowsMessage<Error>(HasSubstr("embeddings")));
 }
 
 TEST(SegmentationRun, RefusesChangesThatDoNotFit) {
   const TemporaryFolder folder;
-  search_conditions(search_in(folder.path(), {"second.epochs=1", "second.tune=lora"}));
+  search_conditions(masks_search(folder.path(), {"second.epochs=1", "second.tune=lora"}));
   const std::filesystem::path adapter = folder.path() / "adapter";
   const TensorMap good = load_tensors(adapter / "adapter_model.safetensors");
   const auto save = [&](const std::string& name, const Tensor& tensor) {
@@ -65,7 +65,7 @@ TEST(SegmentationRun, RefusesChangesThatDoNotFit) {
     tensors[name] = tensor;
     save_tensors(adapter / "adapter_model.safetensors", tensors);
   };
-  const auto load = [&] { load_conditions(adapter, kModel, {}); };
+  const auto load = [&] { load_conditions(adapter, kSegmenter, {}); };
   EXPECT_NO_THROW(load());
   save("lora.0.q.up", at::zeros({20, 5}));
   EXPECT_THAT(load, ThrowsMessage<Error>(HasSubstr("0.q.up")));

@@ -36,13 +36,13 @@ Dataset drawings(const std::string& name, const std::vector<std::string>& domain
   return dataset;
 }
 
-const std::vector<std::string> kClasses = {"ant", "bee", "cat", "dog", "elk"};
+const std::vector<std::string> kFiveClasses = {"ant", "bee", "cat", "dog", "elk"};
 
 Dataset flat(const std::string& name = "animals") {
-  return drawings(name, {""}, kClasses, 20);
+  return drawings(name, {""}, kFiveClasses, 20);
 }
 Dataset pacs() {
-  return drawings("pacs", {"art", "cartoon", "photo", "sketch"}, kClasses, 10);
+  return drawings("pacs", {"art", "cartoon", "photo", "sketch"}, kFiveClasses, 10);
 }
 
 StudyDesign design(Protocol protocol, std::vector<int> shots = {2}, std::vector<std::uint64_t> seeds = {1, 2}) {

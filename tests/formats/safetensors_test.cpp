@@ -9,14 +9,14 @@
 #include "attune/base/error.h"
 #include "attune/formats/bytes.h"
 #include "attune/formats/tensor_source.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-const std::filesystem::path kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
 
 std::string file_with(const std::string& header, std::size_t data) {
   std::string file;

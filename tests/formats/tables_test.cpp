@@ -10,6 +10,7 @@
 #include "attune/formats/csv.h"
 #include "attune/formats/event_file.h"
 #include "attune/formats/npy.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
@@ -17,8 +18,7 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-const std::filesystem::path kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
 
 TEST(Csv, ReadsQuotesLineEndsAndMarks) {
   const auto rows = parse_csv(

@@ -9,6 +9,7 @@
 #include "attune/base/error.h"
 #include "attune/formats/pickle.h"
 #include "attune/formats/zip.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
@@ -16,9 +17,8 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
+using testing_support::kData;
 using Shape = std::vector<std::int64_t>;
-
-const std::filesystem::path kData = ATTUNE_TEST_DATA;
 
 template <class T = float>
 std::vector<T> values(const ArchiveTensor& tensor) {

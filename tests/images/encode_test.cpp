@@ -9,14 +9,14 @@
 namespace attune {
 namespace {
 
-Image decode(const std::string& content) {
+Image decode_again(const std::string& content) {
   return decode_image(std::as_bytes(std::span(content)), "encoded");
 }
 
 TEST(EncodePng, IsReadBackBitForBit) {
   for (const auto& [width, height] : {std::pair{1, 1}, {3, 2}, {64, 64}, {101, 7}}) {
     const Image image = noise(width, height, 4);
-    EXPECT_EQ(decode(encode_png(image)), image);
+    EXPECT_EQ(decode_again(encode_png(image)), image);
     EXPECT_EQ(encode_png(image), encode_png(image));
   }
 }
@@ -25,7 +25,7 @@ TEST(EncodePng, KeepsOpacityAndColourApart) {
   AlphaImage image{2, 1, {10, 20, 30, 0, 200, 100, 50, 128}};
   const std::string png = encode_png(image);
   EXPECT_EQ(png[25], 6);  // colour type RGBA
-  EXPECT_EQ(decode(png).rgb, (std::vector<std::uint8_t>{10, 20, 30, 200, 100, 50}));
+  EXPECT_EQ(decode_again(png).rgb, (std::vector<std::uint8_t>{10, 20, 30, 200, 100, 50}));
 }
 
 TEST(EncodePng, RefusesAPictureWithoutItsPixels) {
@@ -37,7 +37,7 @@ TEST(PngTexts, StandBeforeThePixelsAndChangeNothingElse) {
   const Image image = noise(9, 5, 3);
   const std::string plain = encode_png(image);
   const std::string said = with_png_texts(plain, {{"Software", "Attune"}, {"attune", "{\"prompt\": \"é\"}"}});
-  EXPECT_EQ(decode(said), image);
+  EXPECT_EQ(decode_again(said), image);
   // Keyword, five zeros for what it does not have, the text; the checksum was made by another program.
   const std::string chunk(
       "\0\0\0\x13"

@@ -12,17 +12,17 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-const std::vector<std::string> kSettings = {"clip_adapter.ratio=0.3", "epochs=5", "optim.lr=0.02"};
+const std::vector<std::string> kClipAdapter = {"clip_adapter.ratio=0.3", "epochs=5", "optim.lr=0.02"};
 
-std::unique_ptr<Classifier> make(const RecordedSteps& recorded) {
-  auto learner = make_small(clip_adapter_method(), kSettings, recorded.classes);
+std::unique_ptr<Classifier> make_clip_adapter(const RecordedSteps& recorded) {
+  auto learner = make_small(clip_adapter_method(), kClipAdapter, recorded.classes);
   learner->load_state(recorded.start);
   return learner;
 }
 
 TEST(ClipAdapter, TwentyStepsFollowAnIndependentImplementationParity) {
   const RecordedSteps recorded("clip_adapter");
-  const auto learner = make(recorded);
+  const auto learner = make_clip_adapter(recorded);
   const Stages stages = learner->stages(recorded.training());
   ASSERT_EQ(stages.size(), 1u);
   expect_recorded_steps(*learner, *stages[0], recorded, 4, 2e-5);
@@ -37,7 +37,7 @@ TEST(ClipAdapter, WithoutItsShareIsZeroShot) {
 
 TEST(ClipAdapter, AdaptsTheFeatureAsItIsAndNotItsDirection) {
   const RecordedSteps recorded("clip_adapter");
-  const auto learner = make(recorded);
+  const auto learner = make_clip_adapter(recorded);
   Batch longer = small_batch(4);
   longer.image_features = longer.image_features * 7;
   // Without biases the network is homogeneous, so only a normalised feature in front of the residual would differ.
@@ -46,14 +46,14 @@ TEST(ClipAdapter, AdaptsTheFeatureAsItIsAndNotItsDirection) {
 
 TEST(ClipAdapter, ResumedInTheMiddleOfAnEpochEndsWithTheSameBits) {
   const RecordedSteps recorded("clip_adapter");
-  expect_resumed_bits([&] { return make(recorded); }, recorded, 4);
+  expect_resumed_bits([&] { return make_clip_adapter(recorded); }, recorded, 4);
 }
 
 TEST(ClipAdapter, NamesNewClassesAndComesBackFromDisk) {
   const RecordedSteps recorded("clip_adapter");
-  const auto learner = make(recorded);
+  const auto learner = make_clip_adapter(recorded);
   take_steps(*learner->stages(recorded.training())[0], recorded, 4, 0, 8);
-  expect_same_from_disk(clip_adapter_method(), kSettings, recorded.classes, *learner, recorded.whole());
+  expect_same_from_disk(clip_adapter_method(), kClipAdapter, recorded.classes, *learner, recorded.whole());
   EXPECT_TRUE(learner->open_vocabulary());
   learner->set_classes({{"fox", "bee"}});
   EXPECT_EQ(learner->logits(small_batch(3)).size(1), 2);

@@ -13,11 +13,11 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-const std::vector<std::string> kSettings = {"epochs=5", "optim.lr=0.02", "optim.weight_decay=0.01"};
+const std::vector<std::string> kCones = {"epochs=5", "optim.lr=0.02", "optim.weight_decay=0.01"};
 
 TEST(Cones, TwentyStepsFollowAnIndependentImplementationParity) {
   const RecordedSteps recorded("cones");
-  const auto learner = make_small(cones_method(), kSettings, recorded.classes);
+  const auto learner = make_small(cones_method(), kCones, recorded.classes);
   EXPECT_LT(largest_difference(learner->state().at("embeddings"), recorded.start.at("embeddings")), 1e-5);
   const Stages stages = learner->stages(recorded.training());
   ASSERT_EQ(stages.size(), 1u);
@@ -67,14 +67,14 @@ TEST(Cones, GradientIsThatOfAnOffsetOnTheFrozenOutput) {
 
 TEST(Cones, ResumedInTheMiddleOfAnEpochEndsWithTheSameBits) {
   const RecordedSteps recorded("cones");
-  expect_resumed_bits([&] { return make_small(cones_method(), kSettings, recorded.classes); }, recorded, 4);
+  expect_resumed_bits([&] { return make_small(cones_method(), kCones, recorded.classes); }, recorded, 4);
 }
 
 TEST(Cones, ComesBackFromDiskForItsOwnClassesOnly) {
   const RecordedSteps recorded("cones");
-  const auto learner = make_small(cones_method(), kSettings, recorded.classes);
+  const auto learner = make_small(cones_method(), kCones, recorded.classes);
   take_steps(*learner->stages(recorded.training())[0], recorded, 4, 0, 8);
-  expect_same_from_disk(cones_method(), kSettings, recorded.classes, *learner, recorded.whole());
+  expect_same_from_disk(cones_method(), kCones, recorded.classes, *learner, recorded.whole());
   EXPECT_FALSE(learner->open_vocabulary());
   EXPECT_THAT([&] { learner->set_classes({{"fox"}}); }, ThrowsMessage<UsageError>(HasSubstr("cones")));
   expect_independent_rows(*learner, small_batch(3));

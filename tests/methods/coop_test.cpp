@@ -5,6 +5,7 @@
 #include "attune/base/error.h"
 #include "attune/methods/context.h"
 #include "attune/methods/zero_shot.h"
+#include "tests/support/close.h"
 #include "tests/support/small_model.h"
 
 namespace attune {
@@ -12,39 +13,36 @@ namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
+using testing_support::largest_difference;
 
 const std::vector<std::string> kNames = {"dog", "cat on a mat", "big photo", "owl"};
 
-std::unique_ptr<Classifier> make(const Method& method, const std::vector<std::string>& assignments,
-                                 const ClassNames& classes = {kNames}) {
+std::unique_ptr<Classifier> make_learner(const Method& method, const std::vector<std::string>& assignments,
+                                         const ClassNames& classes = {kNames}) {
   return make_small(method, assignments, classes);
-}
-
-double largest_difference(const Tensor& left, const Tensor& right) {
-  return (left - right).abs().max().item<double>();
 }
 
 TEST(CoOp, WithWordsAsContextEqualsZeroShotWithTheSameTemplate) {
   const Batch batch = small_batch(7);
-  const Tensor expected = make(zero_shot_method(), {"templates=a photo of a {}."})->logits(batch);
-  const Tensor found = make(coop_method(), {"context.init=a photo of a"})->logits(batch);
+  const Tensor expected = make_learner(zero_shot_method(), {"templates=a photo of a {}."})->logits(batch);
+  const Tensor found = make_learner(coop_method(), {"context.init=a photo of a"})->logits(batch);
   EXPECT_LT(largest_difference(expected, found), 1e-4);
 }
 
 TEST(CoOp, EncodesTheFullStopWithTheName) {
   const ClassNames names{{"kite (bird of prey)", "owl!", "dog"}};
   const Batch batch = small_batch(3);
-  const Tensor expected = make(zero_shot_method(), {"templates=a photo of a {}."}, names)->logits(batch);
-  const Tensor found = make(coop_method(), {"context.init=a photo of a"}, names)->logits(batch);
+  const Tensor expected = make_learner(zero_shot_method(), {"templates=a photo of a {}."}, names)->logits(batch);
+  const Tensor found = make_learner(coop_method(), {"context.init=a photo of a"}, names)->logits(batch);
   EXPECT_LT(largest_difference(expected, found), 1e-4);
 }
 
 TEST(CoOp, PutsTheNameWhereThePositionSays) {
   const Batch batch = small_batch(5);
   const auto expect_equal = [&](const std::string& position, const std::string& sentence, const std::string& specific) {
-    const Tensor expected = make(zero_shot_method(), {"templates='" + sentence + "'"})->logits(batch);
-    const Tensor found = make(coop_method(), {"context.init=a b c d", "context.position=" + position,
-                                              "context.class_specific=" + specific})
+    const Tensor expected = make_learner(zero_shot_method(), {"templates='" + sentence + "'"})->logits(batch);
+    const Tensor found = make_learner(coop_method(), {"context.init=a b c d", "context.position=" + position,
+                                                      "context.class_specific=" + specific})
                              ->logits(batch);
     EXPECT_LT(largest_difference(expected, found), 1e-4) << position << ", class-specific " << specific;
   };
@@ -59,8 +57,8 @@ TEST(CoOp, TwentyStepsFollowAnIndependentImplementationParity) {
   const std::string file = std::string(ATTUNE_TEST_DATA) + "/coop_parity.safetensors";
   const TensorMap data = load_tensors(file);
   const Json names = parse_json(SafetensorsFile(file).metadata().at("names"), "names");
-  const auto learner = make(coop_method(), {"context.length=4", "epochs=5", "batch_size=5", "optim.lr=0.02"},
-                            {names.get<std::vector<std::string>>()});
+  const auto learner = make_learner(coop_method(), {"context.length=4", "epochs=5", "batch_size=5", "optim.lr=0.02"},
+                                    {names.get<std::vector<std::string>>()});
   learner->load_state({{"context", data.at("context")}});
   GivenBatches batches(data.at("features"), data.at("labels"), data.at("batches"));
   const auto stages = learner->stages({20, 1});
@@ -74,18 +72,18 @@ TEST(CoOp, TwentyStepsFollowAnIndependentImplementationParity) {
 }
 
 TEST(CoOp, NamesNewClassesUnlessItsContextBelongsToClasses) {
-  const auto shared = make(coop_method(), {});
+  const auto shared = make_learner(coop_method(), {});
   EXPECT_TRUE(shared->open_vocabulary());
   shared->set_classes({{"a", "b", "c", "d", "e", "f"}});
   EXPECT_EQ(shared->logits(small_batch(2)).size(1), 6);
 
-  const auto specific = make(coop_method(), {"context.class_specific=true"});
+  const auto specific = make_learner(coop_method(), {"context.class_specific=true"});
   EXPECT_FALSE(specific->open_vocabulary());
   EXPECT_THAT([&] { specific->set_classes({{"a", "b"}}); }, ThrowsMessage<UsageError>(HasSubstr("class-specific")));
 }
 
 TEST(CoOp, RefusesAStateOfAnotherShape) {
-  const auto learner = make(coop_method(), {});
+  const auto learner = make_learner(coop_method(), {});
   EXPECT_THAT(
       [&] {
         learner->load_state({{"context", at::zeros({2, 2})}});
@@ -100,12 +98,15 @@ TEST(CoOp, RefusesAStateOfAnotherShape) {
 }
 
 TEST(CoOp, RefusesNamesThatDoNotFit) {
-  EXPECT_THAT([&] { make(coop_method(), {"context.length=76"}, {{"dog"}}); },
+  EXPECT_THAT([&] { make_learner(coop_method(), {"context.length=76"}, {{"dog"}}); },
               ThrowsMessage<Error>(AllOf(HasSubstr("dog"), HasSubstr("77"))));
 }
 
 TEST(CoOp, SameSeedGivesTheSameStart) {
-  EXPECT_TRUE(make(coop_method(), {})->state().at("context").equal(make(coop_method(), {})->state().at("context")));
+  EXPECT_TRUE(make_learner(coop_method(), {})
+                  ->state()
+                  .at("context")
+                  .equal(make_learner(coop_method(), {})->state().at("context")));
 }
 
 TEST(CoOp, ResumedMomentumContinuesWithTheSameBits) {
@@ -119,15 +120,15 @@ TEST(CoOp, ResumedMomentumContinuesWithTheSameBits) {
   };
   const std::vector<std::string> settings = {"context.length=4", "epochs=5", "optim.lr=0.02"};
   GivenBatches whole(data.at("features"), data.at("labels").clamp(0, 3), data.at("batches"));
-  const auto one = make(coop_method(), settings);
+  const auto one = make_learner(coop_method(), settings);
   const auto one_stage = std::move(one->stages({20, 1})[0]);
   const Tensor expected = steps(*one, *one_stage, whole, 0, 20);
 
   GivenBatches parts(data.at("features"), data.at("labels").clamp(0, 3), data.at("batches"));
-  const auto first = make(coop_method(), settings);
+  const auto first = make_learner(coop_method(), settings);
   const auto first_stage = std::move(first->stages({20, 1})[0]);
   steps(*first, *first_stage, parts, 0, 10);
-  const auto second = make(coop_method(), settings);
+  const auto second = make_learner(coop_method(), settings);
   second->load_state(first->state());
   const auto second_stage = std::move(second->stages({20, 1})[0]);
   second_stage->load_state(first_stage->state());

@@ -11,7 +11,7 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-std::vector<RecordedCase> cases() {
+std::vector<RecordedCase> domain_guided_cases() {
   const auto with = [](std::vector<std::string> more) {
     for (const char* one : {"epochs=3", "optim.lr=0.01", "depth=2", "noise.train=false", "noise.test=none"}) {
       more.emplace_back(one);
@@ -96,7 +96,7 @@ TEST_P(DomainGuidedMethods, NoiseBelongsToThePictureAndCanBeSwitchedOff) {
   EXPECT_TRUE(make()->logits(batch).equal(quiet));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, DomainGuidedMethods, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(All, DomainGuidedMethods, testing::ValuesIn(domain_guided_cases()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(Gdpl, TheReleasedBehaviourKeepsSingularValuesAtOne) {

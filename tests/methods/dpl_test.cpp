@@ -12,20 +12,20 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-std::vector<std::string> settings(const std::vector<std::string>& more = {}) {
+std::vector<std::string> dpl_settings(const std::vector<std::string>& more = {}) {
   std::vector<std::string> all = {"dpl.tokens=3", "dpl.width=10", "dpl.dropout=0", "optim.lr=0.02", "epochs=3"};
   all.insert(all.end(), more.begin(), more.end());
   return all;
 }
 
-std::unique_ptr<Classifier> make(const RecordedSteps& recorded, const std::vector<std::string>& more = {}) {
-  return make_small(dpl_method(), settings(more), recorded.classes);
+std::unique_ptr<Classifier> make_dpl(const RecordedSteps& recorded, const std::vector<std::string>& more = {}) {
+  return make_small(dpl_method(), dpl_settings(more), recorded.classes);
 }
 
 /// With its learned tensors as recorded before or after the steps.
 std::unique_ptr<Classifier> make_with(const RecordedSteps& recorded, const TensorMap& learned,
                                       const std::vector<std::string>& more = {}) {
-  auto learner = make(recorded, more);
+  auto learner = make_dpl(recorded, more);
   TensorMap state = copied(learner->state());
   for (const auto& [name, tensor] : learned) state[name] = tensor;
   learner->load_state(state);
@@ -119,7 +119,7 @@ TEST(Dpl, NamesNewClassesAndComesBackFromDisk) {
   const RecordedSteps recorded("dpl");
   for (const char* context : {"dpl.context=image", "dpl.context=batch", "dpl.context=training"}) {
     const auto learner = make_with(recorded, recorded.final, {context});
-    expect_same_from_disk(dpl_method(), settings({context}), recorded.classes, *learner, recorded.whole());
+    expect_same_from_disk(dpl_method(), dpl_settings({context}), recorded.classes, *learner, recorded.whole());
     EXPECT_TRUE(learner->open_vocabulary());
     learner->set_classes({{"fox", "bee"}});
     EXPECT_EQ(learner->logits(small_batch(20)).sizes(), (std::vector<std::int64_t>{20, 2}));

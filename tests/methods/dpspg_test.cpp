@@ -14,14 +14,14 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-const std::vector<std::string> kSettings = {"dpspg.hidden=8",           "dpspg.dropout=0",
-                                            "context.positive=a b c d", "context.negative=d c b a",
-                                            "optim.warmup=none",        "optim.schedule=constant",
-                                            "labels.lr=0.02",           "labels.warmup_epochs=0",
-                                            "labels.epochs=1000",       "batch_size=6"};
+const std::vector<std::string> kDpspg = {"dpspg.hidden=8",           "dpspg.dropout=0",
+                                         "context.positive=a b c d", "context.negative=d c b a",
+                                         "optim.warmup=none",        "optim.schedule=constant",
+                                         "labels.lr=0.02",           "labels.warmup_epochs=0",
+                                         "labels.epochs=1000",       "batch_size=6"};
 
-std::unique_ptr<Classifier> make(const RecordedSteps& recorded, const std::vector<std::string>& more = {}) {
-  std::vector<std::string> settings = kSettings;
+std::unique_ptr<Classifier> make_dpspg(const RecordedSteps& recorded, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> settings = kDpspg;
   settings.insert(settings.end(), more.begin(), more.end());
   return make_small(dpspg_method(), settings, recorded.classes);
 }
@@ -54,7 +54,7 @@ void start_generators(Classifier& learner, const RecordedSteps& recorded) {
 
 TEST(Dpspg, TwelveStepsOfADomainsPromptsFollowAnIndependentImplementationParity) {
   const RecordedSteps recorded("dpspg_label");
-  const auto learner = make(recorded);
+  const auto learner = make_dpspg(recorded);
   const Stages stages = learner->stages(recorded.training());
   ASSERT_EQ(stages.size(), 2u);
   for (const char* path : {"positive", "negative"}) {
@@ -69,7 +69,7 @@ TEST(Dpspg, TwelveStepsOfADomainsPromptsFollowAnIndependentImplementationParity)
 
 TEST(Dpspg, TwelveStepsOfTheGeneratorsFollowPyTorchsTransformerParity) {
   const RecordedSteps recorded("dpspg");
-  const auto learner = make(recorded);
+  const auto learner = make_dpspg(recorded);
   const Stages stages = learner->stages(two_domains());
   ASSERT_EQ(stages.size(), 3u);
   start_generators(*learner, recorded);
@@ -86,7 +86,7 @@ TEST(Dpspg, TwelveStepsOfTheGeneratorsFollowPyTorchsTransformerParity) {
 
 TEST(Dpspg, LearnsTheDomainsThatHaveSamplesThenTheGenerators) {
   const RecordedSteps recorded("dpspg");
-  const auto learner = make(recorded);
+  const auto learner = make_dpspg(recorded);
   const Stages stages = learner->stages(two_domains());
   EXPECT_EQ(stages[0]->name(), "label art");
   EXPECT_EQ(stages[2]->name(), "generators");
@@ -96,7 +96,7 @@ TEST(Dpspg, LearnsTheDomainsThatHaveSamplesThenTheGenerators) {
 
 TEST(Dpspg, ALabelIsJudgedByThePositiveLessTheNegativePrompt) {
   const RecordedSteps recorded("dpspg");
-  const auto learner = make(recorded);
+  const auto learner = make_dpspg(recorded);
   const Stages stages = learner->stages(two_domains());
   const Batch batch = small_batch(5);
   const auto of_words = [&](const char* sentence) {
@@ -109,22 +109,22 @@ TEST(Dpspg, ALabelIsJudgedByThePositiveLessTheNegativePrompt) {
 TEST(Dpspg, AlphaWeighsTheNegativePrompt) {
   const RecordedSteps recorded("dpspg");
   const Batch batch = small_batch(4);
-  const Tensor none = make(recorded, {"dpspg.alpha=0"})->logits(batch);
-  const Tensor some = make(recorded, {"dpspg.alpha=0.2"})->logits(batch);
-  const Tensor more = make(recorded, {"dpspg.alpha=0.4"})->logits(batch);
+  const Tensor none = make_dpspg(recorded, {"dpspg.alpha=0"})->logits(batch);
+  const Tensor some = make_dpspg(recorded, {"dpspg.alpha=0.2"})->logits(batch);
+  const Tensor more = make_dpspg(recorded, {"dpspg.alpha=0.4"})->logits(batch);
   EXPECT_GT(largest_difference(none, some), 1e-3);
   EXPECT_LT(largest_difference(none - some, some - more), 1e-4);
 }
 
 TEST(Dpspg, ADomainsPromptsResumedInTheMiddleEndWithTheSameBits) {
   const RecordedSteps recorded("dpspg_label");
-  expect_resumed_bits([&] { return make(recorded); }, recorded, 4);
+  expect_resumed_bits([&] { return make_dpspg(recorded); }, recorded, 4);
 }
 
 TEST(Dpspg, GeneratorsResumedInTheMiddleEndWithTheSameBits) {
   RecordedSteps recorded("dpspg");
   recorded.data.erase("domains");
-  expect_resumed_bits([&] { return make(recorded, {"dpspg.dropout=0.1"}); }, recorded, 4, 1);
+  expect_resumed_bits([&] { return make_dpspg(recorded, {"dpspg.dropout=0.1"}); }, recorded, 4, 1);
 }
 
 TEST(Dpspg, DropoutTakesPartInTrainingAlone) {
@@ -145,10 +145,10 @@ TEST(Dpspg, DropoutTakesPartInTrainingAlone) {
 
 TEST(Dpspg, NamesNewClassesAndComesBackFromDisk) {
   const RecordedSteps recorded("dpspg");
-  const auto learner = make(recorded);
+  const auto learner = make_dpspg(recorded);
   const Stages stages = learner->stages(two_domains());
   take_steps(*stages[2], recorded, 4, 0, 3);
-  expect_same_from_disk(dpspg_method(), kSettings, recorded.classes, *learner, recorded.whole());
+  expect_same_from_disk(dpspg_method(), kDpspg, recorded.classes, *learner, recorded.whole());
   EXPECT_TRUE(learner->open_vocabulary());
   learner->set_classes({{"fox", "bee"}});
   EXPECT_EQ(learner->logits(small_batch(20)).sizes(), (std::vector<std::int64_t>{20, 2}));

@@ -13,10 +13,10 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-const std::vector<std::string> kSettings = {"context.init=a b c d", "epochs=5", "optim.lr=0.02"};
+const std::vector<std::string> kKgCoOp = {"context.init=a b c d", "epochs=5", "optim.lr=0.02"};
 
-std::unique_ptr<Classifier> make(const RecordedSteps& recorded, const std::vector<std::string>& more = {}) {
-  std::vector<std::string> settings = kSettings;
+std::unique_ptr<Classifier> make_kgcoop(const RecordedSteps& recorded, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> settings = kKgCoOp;
   settings.insert(settings.end(), more.begin(), more.end());
   auto learner = make_small(kgcoop_method(), settings, recorded.classes);
   learner->load_state(recorded.start);
@@ -25,7 +25,7 @@ std::unique_ptr<Classifier> make(const RecordedSteps& recorded, const std::vecto
 
 TEST(KgCoOp, TwentyStepsFollowAnIndependentImplementationParity) {
   const RecordedSteps recorded("kgcoop");
-  const auto learner = make(recorded);
+  const auto learner = make_kgcoop(recorded);
   const Stages stages = learner->stages(recorded.training());
   ASSERT_EQ(stages.size(), 1u);
   expect_recorded_steps(*learner, *stages[0], recorded, 4, 2e-5);
@@ -33,8 +33,8 @@ TEST(KgCoOp, TwentyStepsFollowAnIndependentImplementationParity) {
 
 TEST(KgCoOp, WithoutItsWeightIsCoOp) {
   const RecordedSteps recorded("kgcoop");
-  const auto learner = make(recorded, {"kgcoop.weight=0"});
-  const auto coop = make_small(coop_method(), kSettings, recorded.classes);
+  const auto learner = make_kgcoop(recorded, {"kgcoop.weight=0"});
+  const auto coop = make_small(coop_method(), kKgCoOp, recorded.classes);
   coop->load_state(recorded.start);
   take_steps(*learner->stages(recorded.training())[0], recorded, 4, 0, 6);
   take_steps(*coop->stages(recorded.training())[0], recorded, 4, 0, 6);
@@ -44,7 +44,7 @@ TEST(KgCoOp, WithoutItsWeightIsCoOp) {
 TEST(KgCoOp, StaysNearerToTheSentencesThanCoOp) {
   const RecordedSteps recorded("kgcoop");
   const auto distance = [&](const char* weight) {
-    const auto learner = make(recorded, {weight, "optim.warmup=none"});
+    const auto learner = make_kgcoop(recorded, {weight, "optim.warmup=none"});
     return take_steps(*learner->stages(recorded.training())[0], recorded, 4, 0, 20).back().at(3).second;
   };
   EXPECT_LT(distance("kgcoop.weight=8"), 0.8 * distance("kgcoop.weight=0"));
@@ -61,14 +61,14 @@ TEST(KgCoOp, StartsAtTheDistanceZeroFromItsOwnWords) {
 
 TEST(KgCoOp, ResumedInTheMiddleOfAnEpochEndsWithTheSameBits) {
   const RecordedSteps recorded("kgcoop");
-  expect_resumed_bits([&] { return make(recorded); }, recorded, 4);
+  expect_resumed_bits([&] { return make_kgcoop(recorded); }, recorded, 4);
 }
 
 TEST(KgCoOp, NamesNewClassesAndComesBackFromDisk) {
   const RecordedSteps recorded("kgcoop");
-  const auto learner = make(recorded);
+  const auto learner = make_kgcoop(recorded);
   take_steps(*learner->stages(recorded.training())[0], recorded, 4, 0, 8);
-  expect_same_from_disk(kgcoop_method(), kSettings, recorded.classes, *learner, recorded.whole());
+  expect_same_from_disk(kgcoop_method(), kKgCoOp, recorded.classes, *learner, recorded.whole());
   EXPECT_TRUE(learner->open_vocabulary());
   learner->set_classes({{"fox", "bee"}});
   EXPECT_EQ(learner->logits(small_batch(3)).size(1), 2);

@@ -6,6 +6,7 @@
 
 #include "attune/base/error.h"
 #include "attune/optim/lbfgs.h"
+#include "tests/support/close.h"
 #include "tests/support/small_model.h"
 
 namespace attune {
@@ -13,14 +14,15 @@ namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
+using testing_support::largest_difference;
 
-const ClassNames kClasses{{"dog", "cat", "owl", "fox", "bee"}};
+const ClassNames kAnimals{{"dog", "cat", "owl", "fox", "bee"}};
 
-std::unique_ptr<Classifier> make(const std::vector<std::string>& assignments) {
-  return make_small(linear_probe_method(), assignments, kClasses);
+std::unique_ptr<Classifier> make_probe(const std::vector<std::string>& assignments) {
+  return make_small(linear_probe_method(), assignments, kAnimals);
 }
 
-const TensorMap& stored() {
+const TensorMap& stored_probes() {
   static const TensorMap data = load_tensors(std::string(ATTUNE_TEST_DATA) + "/linear_probe.safetensors");
   return data;
 }
@@ -28,10 +30,10 @@ const TensorMap& stored() {
 /// Hands out all samples, once.
 class WholeBatch final : public BatchSource {
  public:
-  explicit WholeBatch(Tensor features = stored().at("features")) : features_(std::move(features)) {}
+  explicit WholeBatch(Tensor features = stored_probes().at("features")) : features_(std::move(features)) {}
   Batch next() override {
     EXPECT_FALSE(std::exchange(used_, true));
-    return {features_, stored().at("labels"), random_order(features_.size(0), 1, "names of the samples")};
+    return {features_, stored_probes().at("labels"), random_order(features_.size(0), 1, "names of the samples")};
   }
 
  private:
@@ -41,7 +43,7 @@ class WholeBatch final : public BatchSource {
 
 Losses fit(Classifier& learner) {
   WholeBatch batch;
-  return learner.stages({stored().at("labels").size(0), 1})[0]->step(batch);
+  return learner.stages({stored_probes().at("labels").size(0), 1})[0]->step(batch);
 }
 
 double loss_named(const Losses& losses, const std::string& name) {
@@ -51,20 +53,16 @@ double loss_named(const Losses& losses, const std::string& name) {
   return std::numeric_limits<double>::quiet_NaN();
 }
 
-double largest_difference(const Tensor& left, const Tensor& right) {
-  return (left - right).abs().max().item<double>();
-}
-
 TEST(LinearProbe, ReachesTheOptimumOfScikitLearnParity) {
   for (const char* features : {"raw", "unit"}) {
     for (const char* c : {"0.01", "0.316", "100.0"}) {
       const std::string name = std::string(c) + " " + features;
-      const auto learner = make(
+      const auto learner = make_probe(
           {"probe.c=" + std::string(c), std::string("probe.normalise=") + (name.ends_with("unit") ? "true" : "false")});
       EXPECT_EQ(loss_named(fit(*learner), "converged"), 1.0) << name;
-      const Tensor found = learner->logits({stored().at("queries"), {}, {}}).softmax(1);
-      EXPECT_LT(largest_difference(found, stored().at(name + " probabilities")), 1e-4) << name;
-      const Tensor weight = stored().at(name + " weight");
+      const Tensor found = learner->logits({stored_probes().at("queries"), {}, {}}).softmax(1);
+      EXPECT_LT(largest_difference(found, stored_probes().at(name + " probabilities")), 1e-4) << name;
+      const Tensor weight = stored_probes().at(name + " weight");
       EXPECT_LT(largest_difference(learner->state().at("weight"), weight), 1e-3 * weight.abs().max().item<double>());
     }
   }
@@ -72,12 +70,12 @@ TEST(LinearProbe, ReachesTheOptimumOfScikitLearnParity) {
 
 TEST(LinearProbe, HasNoGradientWhereItStops) {
   for (const double c : {0.316, 100.0}) {
-    const auto learner = make({"probe.c=" + std::to_string(c)});
+    const auto learner = make_probe({"probe.c=" + std::to_string(c)});
     fit(*learner);
     const Tensor weight = learner->state().at("weight").to(at::kDouble).requires_grad_(true);
     const Tensor bias = learner->state().at("bias").to(at::kDouble).requires_grad_(true);
-    const Tensor logits = at::linear(stored().at("features").to(at::kDouble), weight, bias);
-    const Tensor labels = stored().at("labels");
+    const Tensor logits = at::linear(stored_probes().at("features").to(at::kDouble), weight, bias);
+    const Tensor labels = stored_probes().at("labels");
     const auto count = static_cast<double>(labels.size(0));
     (at::cross_entropy_loss(logits, labels) + weight.square().sum() / (2 * c * count)).backward();
     EXPECT_LT(weight.grad().abs().max().item<double>(), 2e-6) << c;
@@ -86,10 +84,10 @@ TEST(LinearProbe, HasNoGradientWhereItStops) {
 }
 
 TEST(LinearProbe, ReachesTheSameOptimumFromAnyStart) {
-  const auto from_zero = make({});
+  const auto from_zero = make_probe({});
   fit(*from_zero);
   KeyedRandom random(4, "start");
-  const auto from_elsewhere = make({});
+  const auto from_elsewhere = make_probe({});
   const Tensor weight = from_zero->state().at("weight");
   from_elsewhere->load_state({{"weight", normal(weight.sizes(), 0, 1, random)}, {"bias", normal({5}, 0, 1, random)}});
   fit(*from_elsewhere);
@@ -97,7 +95,7 @@ TEST(LinearProbe, ReachesTheSameOptimumFromAnyStart) {
 }
 
 TEST(LinearProbe, FittedTwiceHasTheSameBits) {
-  const auto one = make({}), two = make({});
+  const auto one = make_probe({}), two = make_probe({});
   fit(*one);
   fit(*two);
   EXPECT_TRUE(one->state().at("weight").equal(two->state().at("weight")));
@@ -105,7 +103,7 @@ TEST(LinearProbe, FittedTwiceHasTheSameBits) {
 }
 
 TEST(LinearProbe, SaysThatItRanOutOfIterations) {
-  const auto learner = make({"probe.iterations=2", "probe.c=100"});
+  const auto learner = make_probe({"probe.iterations=2", "probe.c=100"});
   const Losses losses = fit(*learner);
   EXPECT_EQ(loss_named(losses, "converged"), 0.0);
   EXPECT_EQ(loss_named(losses, "iterations"), 2.0);
@@ -115,29 +113,29 @@ TEST(LinearProbe, SearchesTheBestPenaltyOnValidation) {
   // Validation of shuffled labels is best served by a probe that hardly fits, the training samples by one that does.
   const auto search = [](const Tensor& labels, Classifier& learner) {
     WholeBatch batch;
-    const Batch validation{stored().at("features"), labels, {}};
+    const Batch validation{stored_probes().at("features"), labels, {}};
     const auto stages = learner.stages({labels.size(0), 1, [validation] { return validation; }});
     return loss_named(stages[0]->step(batch), "c");
   };
-  const Tensor labels = stored().at("labels");
-  const auto learner = make({"probe.search=true"}), plain = make({});
+  const Tensor labels = stored_probes().at("labels");
+  const auto learner = make_probe({"probe.search=true"}), plain = make_probe({});
   const double c = search(labels, *learner);
   fit(*plain);
   const auto correct = [&](Classifier& one) {
-    return one.logits({stored().at("features"), labels, {}}).argmax(1).eq(labels).sum().item<std::int64_t>();
+    return one.logits({stored_probes().at("features"), labels, {}}).argmax(1).eq(labels).sum().item<std::int64_t>();
   };
   EXPECT_GE(correct(*learner), correct(*plain));
-  const auto again = make({"probe.c=" + std::to_string(c)});
+  const auto again = make_probe({"probe.c=" + std::to_string(c)});
   fit(*again);
   EXPECT_LT(largest_difference(learner->state().at("weight"), again->state().at("weight")), 1e-3);
 
   const Tensor most = at::full_like(labels, labels.bincount().argmax().item<std::int64_t>());
-  EXPECT_LT(search(most, *make({"probe.search=true"})), c);
-  EXPECT_THROW(make({"probe.search=true"})->stages({60, 1}), UsageError);
+  EXPECT_LT(search(most, *make_probe({"probe.search=true"})), c);
+  EXPECT_THROW(make_probe({"probe.search=true"})->stages({60, 1}), UsageError);
 }
 
 TEST(LinearProbe, AsksForAllSamplesInOneBatchOfOneEpoch) {
-  const auto learner = make({});
+  const auto learner = make_probe({});
   const auto stages = learner->stages({123, 1});
   ASSERT_EQ(stages.size(), 1u);
   EXPECT_EQ(stages[0]->batch_size(), 123);
@@ -146,9 +144,9 @@ TEST(LinearProbe, AsksForAllSamplesInOneBatchOfOneEpoch) {
 }
 
 TEST(LinearProbe, RefusesOtherClasses) {
-  const auto learner = make({});
+  const auto learner = make_probe({});
   EXPECT_FALSE(learner->open_vocabulary());
-  learner->set_classes(kClasses);
+  learner->set_classes(kAnimals);
   EXPECT_THAT(
       [&] {
         learner->set_classes({{"dog", "cat"}});
@@ -163,9 +161,9 @@ TEST(LinearProbe, RefusesOtherClasses) {
 
 TEST(LinearProbe, NamesASampleWhoseFeaturesAreNotFinite) {
   for (const double broken : {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
-    Tensor features = stored().at("features").clone();
+    Tensor features = stored_probes().at("features").clone();
     features[7][3] = broken;
-    const auto learner = make({});
+    const auto learner = make_probe({});
     const auto samples = WholeBatch(features).next().samples;
     WholeBatch batch(features);
     EXPECT_THAT(
@@ -175,23 +173,23 @@ TEST(LinearProbe, NamesASampleWhoseFeaturesAreNotFinite) {
         ThrowsMessage<Error>(HasSubstr("first sample " + std::to_string(samples[7]))));
     EXPECT_EQ(learner->state().at("weight").abs().max().item<double>(), 0.0);
   }
-  WholeBatch empty_rows(at::zeros_like(stored().at("features")));
+  WholeBatch empty_rows(at::zeros_like(stored_probes().at("features")));
   EXPECT_THAT(
       [&] {
-        make({"probe.normalise=true"})->stages({60, 1})[0]->step(empty_rows);
+        make_probe({"probe.normalise=true"})->stages({60, 1})[0]->step(empty_rows);
       },
       ThrowsMessage<Error>(HasSubstr("found 60")));
 }
 
 TEST(LinearProbe, RefusesSettingsThatMeanNothing) {
   for (const char* wrong : {"probe.c=0", "probe.c=-1", "probe.c=.nan", "probe.c=.inf"}) {
-    EXPECT_THAT([&] { make({wrong}); }, ThrowsMessage<UsageError>(HasSubstr("probe.c"))) << wrong;
+    EXPECT_THAT([&] { make_probe({wrong}); }, ThrowsMessage<UsageError>(HasSubstr("probe.c"))) << wrong;
   }
-  EXPECT_THAT([] { make({"probe.iterations=0"}); }, ThrowsMessage<UsageError>(HasSubstr("probe.iterations")));
+  EXPECT_THAT([] { make_probe({"probe.iterations=0"}); }, ThrowsMessage<UsageError>(HasSubstr("probe.iterations")));
 }
 
 TEST(LinearProbe, RefusesAStateOfAnotherShape) {
-  const auto learner = make({});
+  const auto learner = make_probe({});
   EXPECT_THAT(
       [&] {
         learner->load_state({{"bias", at::zeros({5})}, {"weight", at::zeros({4, 8})}});

@@ -12,18 +12,18 @@ namespace {
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-const std::vector<std::string> kSettings = {"context.init=a b c d", "context.length=4", "epochs=5", "optim.lr=0.02",
-                                            "prograd.lambda=0.8"};
+const std::vector<std::string> kProGrad = {"context.init=a b c d", "context.length=4", "epochs=5", "optim.lr=0.02",
+                                           "prograd.lambda=0.8"};
 
-std::unique_ptr<Classifier> make(const RecordedSteps& recorded) {
-  auto learner = make_small(prograd_method(), kSettings, recorded.classes);
+std::unique_ptr<Classifier> make_prograd(const RecordedSteps& recorded) {
+  auto learner = make_small(prograd_method(), kProGrad, recorded.classes);
   learner->load_state(recorded.start);
   return learner;
 }
 
 TEST(ProGrad, TwentyStepsFollowAnIndependentImplementationParity) {
   const RecordedSteps recorded("prograd");
-  const auto learner = make(recorded);
+  const auto learner = make_prograd(recorded);
   const Stages stages = learner->stages(recorded.training());
   ASSERT_EQ(stages.size(), 1u);
   expect_recorded_steps(*learner, *stages[0], recorded, 4, 2e-5);
@@ -80,14 +80,14 @@ TEST(ProGrad, AsksForWordsWhereTheTemplateHasNoneAndForRoom) {
 
 TEST(ProGrad, ResumedInTheMiddleOfAnEpochEndsWithTheSameBits) {
   const RecordedSteps recorded("prograd");
-  expect_resumed_bits([&] { return make(recorded); }, recorded, 4);
+  expect_resumed_bits([&] { return make_prograd(recorded); }, recorded, 4);
 }
 
 TEST(ProGrad, NamesNewClassesAndComesBackFromDisk) {
   const RecordedSteps recorded("prograd");
-  const auto learner = make(recorded);
+  const auto learner = make_prograd(recorded);
   take_steps(*learner->stages(recorded.training())[0], recorded, 4, 0, 8);
-  expect_same_from_disk(prograd_method(), kSettings, recorded.classes, *learner, recorded.whole());
+  expect_same_from_disk(prograd_method(), kProGrad, recorded.classes, *learner, recorded.whole());
   EXPECT_TRUE(learner->open_vocabulary());
   learner->set_classes({{"fox", "bee"}});
   EXPECT_EQ(learner->logits(small_batch(3)).size(1), 2);

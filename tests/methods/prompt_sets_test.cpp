@@ -5,23 +5,23 @@
 #include "attune/base/error.h"
 #include "attune/methods/coop.h"
 #include "tests/methods/recorded_steps.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-const std::string kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
 
 RecordedCase dual_pt_with(const std::string& loss, const std::string& weight) {
   return {"dual_pt_" + loss,
           dual_pt_method(),
           {"prompts=3", "context.length=2", "epochs=3", "optim.lr=0.05", "text.loss=" + loss, "loss.text=" + weight,
-           "descriptions=" + kData + "/descriptions.json"}};
+           "descriptions=" + (kData / "descriptions.json").string()}};
 }
 
-std::vector<RecordedCase> cases() {
+std::vector<RecordedCase> prompt_set_cases() {
   return {{"plot",
            plot_method(),
            {"prompts=3", "context.length=2", "epochs=3", "optim.lr=0.05", "transport.stop_together=true"}},
@@ -56,7 +56,7 @@ TEST_P(PromptSetMethods, NamesNewClassesAndComesBackFromDisk) {
   EXPECT_EQ(learner->logits(recorded_.whole()).size(1), 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PromptSetMethods, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(All, PromptSetMethods, testing::ValuesIn(prompt_set_cases()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(PromptSets, OnePromptAndNoCellsIsCoOp) {

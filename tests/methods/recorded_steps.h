@@ -9,9 +9,12 @@
 
 #include "attune/base/files.h"
 #include "attune/methods/adapter.h"
+#include "tests/support/close.h"
 #include "tests/support/small_model.h"
 
 namespace attune {
+
+using testing_support::largest_difference;
 
 /// Steps of an independent implementation: the tensors "features", "labels", "batches" (rows of sample numbers),
 /// "domains", "pixels" and "local_features" where there are any, "losses", "terms" where the loss has several,
@@ -91,10 +94,6 @@ class RecordedBatches final : public BatchSource {
   Tensor batches_;
   std::int64_t next_;
 };
-
-inline double largest_difference(const Tensor& left, const Tensor& right) {
-  return (left - right).abs().max().item<double>();
-}
 
 inline TensorMap copied(TensorMap state) {
   for (auto& [name, tensor] : state) tensor = tensor.clone();

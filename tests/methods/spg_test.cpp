@@ -8,7 +8,7 @@
 #include "attune/methods/adapter.h"
 #include "attune/methods/generator.h"
 #include "attune/methods/zero_shot.h"
-#include "tests/support/small_model.h"
+#include "tests/methods/recorded_steps.h"
 
 namespace attune {
 namespace {
@@ -26,7 +26,7 @@ Config configured(const std::vector<std::string>& assignments) {
   return config;
 }
 
-std::unique_ptr<Classifier> make(const std::vector<std::string>& assignments = {}) {
+std::unique_ptr<Classifier> make_spg(const std::vector<std::string>& assignments = {}) {
   return spg_method().make(small_model(), {{"dog", "cat on a mat", "owl"}}, configured(assignments), 1);
 }
 
@@ -72,7 +72,7 @@ void train_epochs(Stage& stage, Samples& samples, int first, int last) {
   }
 }
 
-void train(const Stages& stages) {
+void train_spg(const Stages& stages) {
   for (const auto& stage : stages) {
     Samples samples(stage->domain());
     train_epochs(*stage, samples, 0, stage->epochs());
@@ -96,11 +96,6 @@ Batch part(const Batch& batch, std::int64_t first, std::int64_t count) {
           {batch.content.begin() + first, batch.content.begin() + first + count}};
 }
 
-TensorMap copied(TensorMap state) {
-  for (auto& [name, tensor] : state) tensor = tensor.clone();
-  return state;
-}
-
 /// What the library logs while it lives.
 class Log {
  public:
@@ -114,7 +109,7 @@ class Log {
 };
 
 TEST(Spg, LearnsALabelForEveryDomainThatHasSamplesThenTheGenerator) {
-  const auto learner = make();
+  const auto learner = make_spg();
   const Stages stages = learner->stages(training_data());
   ASSERT_EQ(stages.size(), 3u);
   EXPECT_EQ(stages[0]->name(), "label art");
@@ -124,14 +119,14 @@ TEST(Spg, LearnsALabelForEveryDomainThatHasSamplesThenTheGenerator) {
   const TensorMap before = copied(learner->state());
   EXPECT_FALSE(before.contains("labels.never shown"));
   EXPECT_TRUE(before.at("labels.art").equal(before.at("labels.photo")));
-  train(stages);
+  train_spg(stages);
   const TensorMap after = learner->state();
   EXPECT_FALSE(after.at("labels.art").equal(after.at("labels.photo")));
   for (const auto& [name, tensor] : before) EXPECT_FALSE(tensor.equal(after.at(name))) << name;
 }
 
 TEST(Spg, ALabelStartsAsTheWordsAndIsJudgedByItself) {
-  const auto learner = make();
+  const auto learner = make_spg();
   const Stages stages = learner->stages(training_data());
   const auto words =
       zero_shot_method().make(small_model(), {{"dog", "cat on a mat", "owl"}}, Config(zero_shot_method().schema), 1);
@@ -141,7 +136,7 @@ TEST(Spg, ALabelStartsAsTheWordsAndIsJudgedByItself) {
 }
 
 TEST(Spg, DataWithoutDomainsAreOneDomain) {
-  const auto learner = make();
+  const auto learner = make_spg();
   const Stages stages = learner->stages({kSamples, 1});
   ASSERT_EQ(stages.size(), 2u);
   EXPECT_EQ(stages[0]->domain(), -1);
@@ -150,7 +145,7 @@ TEST(Spg, DataWithoutDomainsAreOneDomain) {
 
 TEST(Spg, ADrawDoesNotDependOnItsNeighbours) {
   for (const char* draws : {"draws=1", "draws=3"}) {
-    const auto learner = make({draws});
+    const auto learner = make_spg({draws});
     const Batch batch = some_batch(21);
     const Tensor together = learner->logits(batch);
     EXPECT_EQ(together.sizes(), (std::vector<std::int64_t>{21, 3}));
@@ -164,13 +159,13 @@ TEST(Spg, ADrawDoesNotDependOnItsNeighbours) {
   }
   EXPECT_THAT(
       [] {
-        make()->logits({some_batch(2).image_features, {}, {}});
+        make_spg()->logits({some_batch(2).image_features, {}, {}});
       },
       ThrowsMessage<Error>(HasSubstr("content keys of 2 pictures")));
 }
 
 TEST(Spg, LogitsOfSeveralDrawsAreTheirMean) {
-  const auto one = make(), many = make({"draws=64"});
+  const auto one = make_spg(), many = make_spg({"draws=64"});
   const Batch batch = some_batch(2);
   Tensor sum = at::zeros({2, 3}, at::kDouble);
   constexpr int kRepeats = 64;
@@ -185,12 +180,12 @@ TEST(Spg, LogitsOfSeveralDrawsAreTheirMean) {
 }
 
 TEST(Spg, AResumedStageContinuesWithTheSameBits) {
-  const auto whole = make();
-  train(whole->stages(training_data()));
+  const auto whole = make_spg();
+  train_spg(whole->stages(training_data()));
 
-  const auto first = make();
+  const auto first = make_spg();
   const Stages stages = first->stages(training_data());
-  auto resumed = make();
+  auto resumed = make_spg();
   Stages others = resumed->stages(training_data());
   for (std::size_t s = 0; s < stages.size(); ++s) {
     Samples samples(stages[s]->domain());
@@ -204,7 +199,7 @@ TEST(Spg, AResumedStageContinuesWithTheSameBits) {
 }
 
 TEST(Spg, ReportsTheLargestEntryOfEveryLabelAndWarnsOutsideOfOne) {
-  const auto learner = make();
+  const auto learner = make_spg();
   const Stages stages = learner->stages(training_data());
   learner->state().at("labels.photo")[1][2] = -1.25;
   const Log log;
@@ -215,8 +210,8 @@ TEST(Spg, ReportsTheLargestEntryOfEveryLabelAndWarnsOutsideOfOne) {
 
 TEST(Spg, AnAdapterKeepsItsLabelsAndAnotherRunReusesThem) {
   const TemporaryFolder folder;
-  const auto learner = make();
-  train(learner->stages(training_data()));
+  const auto learner = make_spg();
+  train_spg(learner->stages(training_data()));
   const ClassNames classes{{"dog", "cat on a mat", "owl"}};
   const auto save = [&](const std::string& name, const std::string& hash) {
     save_adapter(folder.path() / name, {"spg", configured({}).to_json(), "tiny", hash, classes, "", "", 1, nullptr, ""},
@@ -227,22 +222,22 @@ TEST(Spg, AnAdapterKeepsItsLabelsAndAnotherRunReusesThem) {
   const auto loaded = load_adapter(folder.path() / "adapter", small_model());
   EXPECT_TRUE(loaded->logits(some_batch(4)).equal(learner->logits(some_batch(4))));
 
-  const auto again = make({from});
+  const auto again = make_spg({from});
   const Stages stages = again->stages(training_data());
   ASSERT_EQ(stages.size(), 1u);
   EXPECT_TRUE(again->state().at("labels.photo").equal(learner->state().at("labels.photo")));
-  const auto other = make({from});
+  const auto other = make_spg({from});
   EXPECT_THAT(
       [&] {
         other->stages({kSamples, 1, nullptr, {{"sketch", 24}}});
       },
       ThrowsMessage<UsageError>(AllOf(HasSubstr("\"sketch\""), HasSubstr("art, photo"))));
-  const auto foreign = make({save("foreign", std::string(64, 'f'))});
+  const auto foreign = make_spg({save("foreign", std::string(64, 'f'))});
   EXPECT_THAT([&] { foreign->stages(training_data()); }, ThrowsMessage<Error>(HasSubstr(std::string(64, 'f'))));
 }
 
 TEST(Spg, NamesNewClasses) {
-  const auto learner = make();
+  const auto learner = make_spg();
   EXPECT_TRUE(learner->open_vocabulary());
   learner->set_classes({{"a", "b", "c", "d", "e"}});
   EXPECT_EQ(learner->logits(some_batch(2)).size(1), 5);
@@ -250,7 +245,7 @@ TEST(Spg, NamesNewClasses) {
 
 TEST(Spg, PresetsSayWhatTheReleaseLeavesOpen) {
   const auto rate = [](const std::vector<std::string>& assignments, std::size_t stage, int epoch) {
-    const auto learner = make(assignments);
+    const auto learner = make_spg(assignments);
     const Stages stages = learner->stages(training_data());
     stages[stage]->begin_epoch(epoch);
     return stages[stage]->learning_rate();
@@ -262,10 +257,10 @@ TEST(Spg, PresetsSayWhatTheReleaseLeavesOpen) {
   EXPECT_DOUBLE_EQ(rate({run}, 2, 0), 1e-5);
   EXPECT_DOUBLE_EQ(rate({commented}, 0, 1), 2e-3);
   EXPECT_DOUBLE_EQ(rate({run}, 0, 1), 1e-5);
-  EXPECT_THAT([] { make({"preset=published"}); }, ThrowsMessage<UsageError>(HasSubstr("as-commented or as-run")));
-  EXPECT_THAT([] { make({"draws=0"}); }, ThrowsMessage<UsageError>(HasSubstr("draws")));
-  EXPECT_THAT([] { make({"context.init="}); }, ThrowsMessage<UsageError>(HasSubstr("context.init")));
-  EXPECT_THAT([] { make({"optim.lr=fast"}); }, ThrowsMessage<UsageError>(HasSubstr("optim.lr")));
+  EXPECT_THAT([] { make_spg({"preset=published"}); }, ThrowsMessage<UsageError>(HasSubstr("as-commented or as-run")));
+  EXPECT_THAT([] { make_spg({"draws=0"}); }, ThrowsMessage<UsageError>(HasSubstr("draws")));
+  EXPECT_THAT([] { make_spg({"context.init="}); }, ThrowsMessage<UsageError>(HasSubstr("context.init")));
+  EXPECT_THAT([] { make_spg({"optim.lr=fast"}); }, ThrowsMessage<UsageError>(HasSubstr("optim.lr")));
 }
 
 }  // namespace

@@ -31,7 +31,7 @@ Tensor spread(std::uint32_t key, double bound, at::IntArrayRef shape) {
   return (2 * hashed(key, shape) - 1) * bound;
 }
 
-OptimSettings settings(const std::vector<std::string>& assignments) {
+OptimSettings spg_settings(const std::vector<std::string>& assignments) {
   Config config(OptimSettings::schema({{"optim.name", "adamw"},
                                        {"optim.weight_decay", 1e-4},
                                        {"optim.warmup", "linear"},
@@ -47,7 +47,7 @@ struct Nets {
       : random(1, "nets"),
         generator(kFeatures, kLength, kWidth, random),
         discriminator(kFeatures, kLength, kWidth, random),
-        training(generator, discriminator, settings(assignments), SpgClipping::named(clip)) {
+        training(generator, discriminator, spg_settings(assignments), SpgClipping::named(clip)) {
     training.begin_epoch(0);
   }
 

@@ -18,13 +18,13 @@ const ClassNames& classes() {
   return names;
 }
 
-const TensorMap& stored() {
+const TensorMap& stored_caches() {
   static const TensorMap data = load_tensors(std::string(ATTUNE_TEST_DATA) + "/tip_adapter.safetensors");
   return data;
 }
 
 Batch validation() {
-  return {stored().at("validation"), stored().at("validation_labels"), {}};
+  return {stored_caches().at("validation"), stored_caches().at("validation_labels"), {}};
 }
 
 /// All pictures in one batch in an order of its own, in another view each time.
@@ -34,7 +34,8 @@ class Views final : public BatchSource {
   Batch next() override {
     const std::vector<std::int64_t> order = random_order(15, 1, "views", static_cast<std::uint64_t>(view_));
     const Tensor index = at::tensor(order, at::kLong);
-    return {stored().at("views")[view_++].index_select(0, index), stored().at("labels").index_select(0, index), order};
+    return {stored_caches().at("views")[view_++].index_select(0, index),
+            stored_caches().at("labels").index_select(0, index), order};
   }
 
  private:
@@ -62,9 +63,9 @@ TEST(TipAdapter, CacheAndLogitsAreThoseOfAnIndependentImplementationParity) {
   const Stages stages = learner->stages(kWithout);
   ASSERT_EQ(stages.size(), 1u);
   train(stages);
-  EXPECT_LT(largest_difference(learner->state().at("keys"), stored().at("keys")), 1e-6);
-  EXPECT_TRUE(learner->state().at("labels").equal(stored().at("labels")));
-  EXPECT_LT(largest_difference(learner->logits(validation()), stored().at("logits")), 1e-4);
+  EXPECT_LT(largest_difference(learner->state().at("keys"), stored_caches().at("keys")), 1e-6);
+  EXPECT_TRUE(learner->state().at("labels").equal(stored_caches().at("labels")));
+  EXPECT_LT(largest_difference(learner->logits(validation()), stored_caches().at("logits")), 1e-4);
 }
 
 TEST(TipAdapter, TheGridFindsWhatAnIndependentSearchFindsParity) {
@@ -77,9 +78,9 @@ TEST(TipAdapter, TheGridFindsWhatAnIndependentSearchFindsParity) {
   Views none;
   const Losses found = stages[1]->step(none);
   for (int i = 0; i < 3; ++i) {
-    EXPECT_NEAR(found.at(static_cast<std::size_t>(i + 1)).second, stored().at("found")[i].item<double>(), 1e-9);
+    EXPECT_NEAR(found.at(static_cast<std::size_t>(i + 1)).second, stored_caches().at("found")[i].item<double>(), 1e-9);
   }
-  EXPECT_LT(largest_difference(learner->logits(validation()), stored().at("found_logits")), 1e-4);
+  EXPECT_LT(largest_difference(learner->logits(validation()), stored_caches().at("found_logits")), 1e-4);
 }
 
 TEST(TipAdapter, TheGridHasThePublishedValues) {

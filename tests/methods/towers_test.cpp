@@ -18,7 +18,7 @@ using testing::DoubleNear;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
 
-std::vector<RecordedCase> cases() {
+std::vector<RecordedCase> tower_cases() {
   const std::vector<std::string> common = {"epochs=3", "optim.lr=0.02"};
   const auto with = [&](std::vector<std::string> more) {
     more.insert(more.end(), common.begin(), common.end());
@@ -62,7 +62,7 @@ TEST_P(TowerMethods, NamesNewClassesAndComesBackFromDisk) {
   EXPECT_EQ(learner->logits(recorded_.whole()).size(1), 2);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, TowerMethods, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(All, TowerMethods, testing::ValuesIn(tower_cases()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(ClipLora, StartsAsTheModelItselfAndDropsOutOnlyInTraining) {

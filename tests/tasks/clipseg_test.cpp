@@ -4,26 +4,25 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "tests/support/close.h"
 #include "tests/support/mutations.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
+using testing_support::kData;
+using testing_support::largest_difference;
 
-const std::string kData = ATTUNE_TEST_DATA;
 const std::vector<std::string> kSentences = {"a photo of a cat", "itap of the large bird", "3 red leaves!"};
-
-double largest_difference(const Tensor& left, const Tensor& right) {
-  return (left - right).abs().max().item<double>();
-}
 
 /// Logits by name and under given conditions, and the gradient of the latter. Logits are a few units large.
 void expect_answers(const std::string& folder, const std::string& name, const std::string& levels) {
-  const TensorMap expected = load_tensors(kData + "/clipseg.safetensors");
+  const TensorMap expected = load_tensors(kData / "clipseg.safetensors");
   const auto wanted = [&](const std::string& key) { return expected.at(name + "." + key); };
-  const ClipSeg segmenter = ClipSeg::load(kData + "/" + folder);
+  const ClipSeg segmenter = ClipSeg::load(kData / folder);
   const Tensor named = segmenter.conditions(kSentences);
   EXPECT_LT(largest_difference(named, wanted("conditions")), 1e-5);
   const auto seen = segmenter.look(expected.at(levels).to(at::kFloat) / 127.5 - 1);
@@ -50,7 +49,7 @@ TEST(ClipSeg, WithTheComplexHeadAnswersAsTransformersDoesParity) {
 TEST(ClipSeg, NeedsNoTextTowerForEmbeddings) {
   LoadOptions options;
   options.text = false;
-  const ClipSeg segmenter = ClipSeg::load(kData + "/clipseg", options);
+  const ClipSeg segmenter = ClipSeg::load(kData / "clipseg", options);
   EXPECT_FALSE(segmenter.has_text());
   EXPECT_THAT([&] { segmenter.conditions({"a"}); }, ThrowsMessage<Error>(HasSubstr("text tower")));
   const auto seen = segmenter.look(at::zeros({2, 3, 40, 40}));
@@ -60,7 +59,7 @@ TEST(ClipSeg, NeedsNoTextTowerForEmbeddings) {
   options.image = false;
   EXPECT_THAT(
       [&] {
-        ClipSeg::load(kData + "/clipseg", options).look(at::zeros({1, 3, 40, 40}));
+        ClipSeg::load(kData / "clipseg", options).look(at::zeros({1, 3, 40, 40}));
       },
       ThrowsMessage<Error>(HasSubstr("image tower")));
 }
@@ -68,7 +67,7 @@ TEST(ClipSeg, NeedsNoTextTowerForEmbeddings) {
 TEST(ClipSeg, NamesWhatIsWrongWithAFolder) {
   const auto refused = [&](const char* file, const std::string& from, const std::string& to, const std::string& word) {
     const TemporaryFolder folder;
-    std::filesystem::copy(kData + "/clipseg", folder.path(), std::filesystem::copy_options::recursive);
+    std::filesystem::copy(kData / "clipseg", folder.path(), std::filesystem::copy_options::recursive);
     std::string text = read_file(folder.path() / file);
     text.replace(text.find(from), from.size(), to);
     write_file(folder.path() / file, text);
@@ -84,7 +83,7 @@ TEST(ClipSeg, NamesWhatIsWrongWithAFolder) {
   EXPECT_THAT([] { ClipSeg::load("/no/such/folder"); }, ThrowsMessage<Error>(HasSubstr("/no/such/folder")));
 
   const TemporaryFolder folder;
-  std::filesystem::copy(kData + "/clipseg", folder.path(), std::filesystem::copy_options::recursive);
+  std::filesystem::copy(kData / "clipseg", folder.path(), std::filesystem::copy_options::recursive);
   TensorMap tensors = load_tensors(folder.path() / "model.safetensors");
   tensors.erase("decoder.film_mul.weight");
   save_tensors(folder.path() / "model.safetensors", tensors);
@@ -93,7 +92,7 @@ TEST(ClipSeg, NamesWhatIsWrongWithAFolder) {
 
 TEST(ClipSeg, LoadsADamagedFolderOrRefusesItWithAnError) {
   const TemporaryFolder folder;
-  std::filesystem::copy(kData + "/clipseg", folder.path(), std::filesystem::copy_options::recursive);
+  std::filesystem::copy(kData / "clipseg", folder.path(), std::filesystem::copy_options::recursive);
   for (const char* file : {"config.json", "preprocessor_config.json"}) {
     const Json good = read_json(folder.path() / file);
     const int refused = refusals(60, [&](KeyedRandom& random) {

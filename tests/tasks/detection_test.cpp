@@ -5,26 +5,28 @@
 #include "attune/base/error.h"
 #include "attune/data/boxes.h"
 #include "attune/tasks/concept_search.h"
+#include "tests/support/close.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-const std::string kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
+using testing_support::largest_difference;
 
 std::shared_ptr<const OwlVit> detector() {
   static const auto loaded = [] {
     LoadOptions options;
     options.text = false;
-    return std::make_shared<const OwlVit>(OwlVit::load(kData + "/owl_vit", options));
+    return std::make_shared<const OwlVit>(OwlVit::load(kData / "owl_vit", options));
   }();
   return loaded;
 }
 
 BoxDataset boxes() {
-  return open_boxes(kData + "/boxes/boxes.json");
+  return open_boxes(kData / "boxes/boxes.json");
 }
 
 std::unique_ptr<DetectionTask> task() {
@@ -32,7 +34,7 @@ std::unique_ptr<DetectionTask> task() {
   return std::make_unique<DetectionTask>(detector(), dataset.root, dataset.all, MatchSettings());
 }
 
-OptimSettings settings() {
+OptimSettings search_settings() {
   Config config(OptimSettings::schema({{"optim.name", "adamw"},
                                        {"optim.lr", 0.05},
                                        {"optim.weight_decay", 0.0},
@@ -57,14 +59,10 @@ class Samples final : public BatchSource {
   std::int64_t next_;
 };
 
-double largest_difference(const Tensor& left, const Tensor& right) {
-  return (left - right).abs().max().item<double>();
-}
-
 TEST(DetectionSearch, FollowsAnIndependentImplementationStepByStepParity) {
-  const TensorMap expected = load_tensors(kData + "/expected.safetensors");
+  const TensorMap expected = load_tensors(kData / "expected.safetensors");
   const auto searched = task();
-  ConceptSearch search(expected.at("start"), settings(), searched.get());
+  ConceptSearch search(expected.at("start"), search_settings(), searched.get());
   const Stages stages = search.stages({searched->samples(), 1});
   Samples batches(expected.at("batches"));
   stages[0]->begin_epoch(0);
@@ -80,7 +78,7 @@ TEST(DetectionSearch, FollowsAnIndependentImplementationStepByStepParity) {
 
 /// ConES searches what an additive offset on the frozen text encoder's output would learn.
 TEST(DetectionSearch, GradientIsThatOfAnOffsetOnTheFrozenOutput) {
-  const OwlVit whole = OwlVit::load(kData + "/owl_vit");
+  const OwlVit whole = OwlVit::load(kData / "owl_vit");
   const Tensor output = whole.queries({"a photo of a cat", "a photo of a large bird"});
   const auto searched = task();
   const Tensor embeddings = output.clone().requires_grad_(true), offset = at::zeros_like(output).requires_grad_(true);
@@ -91,7 +89,7 @@ TEST(DetectionSearch, GradientIsThatOfAnOffsetOnTheFrozenOutput) {
 }
 
 TEST(DetectionSearch, ResumedSearchEndsWithTheSameBits) {
-  const TensorMap expected = load_tensors(kData + "/expected.safetensors");
+  const TensorMap expected = load_tensors(kData / "expected.safetensors");
   const auto searched = task();
   const auto steps = [&](ConceptSearch& search, Stage& stage, std::int64_t first, std::int64_t last) {
     Samples batches(expected.at("batches"), first);
@@ -99,13 +97,13 @@ TEST(DetectionSearch, ResumedSearchEndsWithTheSameBits) {
     for (std::int64_t step = first; step < last; ++step) stage.step(batches);
     return search.embeddings().clone();
   };
-  ConceptSearch whole(expected.at("start"), settings(), searched.get());
+  ConceptSearch whole(expected.at("start"), search_settings(), searched.get());
   const Stages whole_stages = whole.stages({3, 1});
   const Tensor wanted = steps(whole, *whole_stages[0], 0, 12);
-  ConceptSearch first(expected.at("start"), settings(), searched.get());
+  ConceptSearch first(expected.at("start"), search_settings(), searched.get());
   const Stages first_stages = first.stages({3, 1});
   steps(first, *first_stages[0], 0, 5);
-  ConceptSearch second(at::zeros({2, 32}), settings(), searched.get());
+  ConceptSearch second(at::zeros({2, 32}), search_settings(), searched.get());
   const Stages second_stages = second.stages({3, 1});
   second.load_state(first.state());
   second_stages[0]->load_state(first_stages[0]->state());
@@ -120,7 +118,7 @@ TEST(FocalLoss, IsCrossEntropyWithoutFocus) {
 }
 
 TEST(MatchingLoss, TakesEveryCellAsWrongWhereNothingIsShown) {
-  const TensorMap expected = load_tensors(kData + "/expected.safetensors");
+  const TensorMap expected = load_tensors(kData / "expected.safetensors");
   const Sight sight = detector()->look(at::zeros({1, 3, 64, 64}));
   const Tensor logits = OwlVit::logits(sight, expected.at("start"))[0];
   const Matched matched = matching_loss(sight, logits, objects_of({1, "", 10, 10, {}}), {});

@@ -4,20 +4,19 @@
 
 #include "attune/base/error.h"
 #include "attune/tasks/tower_lora.h"
+#include "tests/support/close.h"
+#include "tests/support/stored.h"
 #include "tests/tasks/given_samples.h"
 
 namespace attune {
 namespace {
 
-const std::string kData = ATTUNE_TEST_DATA;
-
-double largest_difference(const Tensor& left, const Tensor& right) {
-  return (left - right).abs().max().item<double>();
-}
+using testing_support::kData;
+using testing_support::largest_difference;
 
 const std::vector<std::vector<std::int64_t>> kBatches = {{0, 1}, {2, 0}, {1, 2}};
 
-TuningSettings settings(const std::vector<std::string>& assignments = {}) {
+TuningSettings detector_settings(const std::vector<std::string>& assignments = {}) {
   Config config(TuningSettings::schema());
   for (const char* one : {"second.epochs=1", "second.lr=0.001", "second.batch_size=2"}) config.set(one, "test");
   for (const std::string& one : assignments) config.set(one, "test");
@@ -29,8 +28,8 @@ struct Tuned {
   explicit Tuned(const TuningSettings& how, const Tensor& start) {
     LoadOptions options;
     options.text = false;
-    detector = std::make_shared<const OwlVit>(OwlVit::load(kData + "/owl_vit", options));
-    const BoxDataset data = open_boxes(kData + "/boxes/boxes.json");
+    detector = std::make_shared<const OwlVit>(OwlVit::load(kData / "owl_vit", options));
+    const BoxDataset data = open_boxes(kData / "boxes/boxes.json");
     task = std::make_unique<DetectionTask>(detector, data.root, data.all, MatchSettings());
     search = std::make_unique<ConceptSearch>(start, OptimSettings(Config(OptimSettings::schema())), task.get());
     tuning = std::make_unique<ConceptTuning>(*search, tuned_detector(*detector, *task, how, 1), how);
@@ -48,12 +47,12 @@ struct Tuned {
 };
 
 Tensor start() {
-  return load_tensors(kData + "/expected.safetensors").at("start");
+  return load_tensors(kData / "expected.safetensors").at("start");
 }
 
 TEST(DetectorTuning, FollowsAnIndependentImplementationStepByStepParity) {
-  const TensorMap expected = load_tensors(kData + "/second_stage.safetensors");
-  Tuned tuned(settings(), start());
+  const TensorMap expected = load_tensors(kData / "second_stage.safetensors");
+  Tuned tuned(detector_settings(), start());
   const std::vector<Losses> losses = tuned.steps(kBatches);
   for (std::size_t step = 0; step < kBatches.size(); ++step) {
     const auto row = static_cast<std::int64_t>(step);
@@ -77,11 +76,11 @@ TEST(DetectorTuning, FollowsAnIndependentImplementationStepByStepParity) {
 
 TEST(DetectorTuning, GoesOnWithTheSameBits) {
   for (const char* tune : {"second.tune=all", "second.tune=lora"}) {
-    Tuned whole(settings({tune}), start());
+    Tuned whole(detector_settings({tune}), start());
     whole.steps(kBatches);
-    Tuned first(settings({tune}), start());
+    Tuned first(detector_settings({tune}), start());
     first.steps({kBatches[0]});
-    Tuned second(settings({tune}), at::zeros({2, 32}));
+    Tuned second(detector_settings({tune}), at::zeros({2, 32}));
     second.tuning->load_state(first.tuning->state());
     second.stages[1]->load_state(first.stages[1]->state());
     second.steps({kBatches[1], kBatches[2]});
@@ -92,14 +91,14 @@ TEST(DetectorTuning, GoesOnWithTheSameBits) {
 }
 
 TEST(DetectorTuning, WhatIsSavedSeesWhatWasTrained) {
-  const Tensor pixels = load_tensors(kData + "/expected.safetensors").at("levels").to(at::kFloat) / 127.5 - 1;
+  const Tensor pixels = load_tensors(kData / "expected.safetensors").at("levels").to(at::kFloat) / 127.5 - 1;
   for (const char* tune : {"second.tune=all", "second.tune=lora"}) {
-    Tuned tuned(settings({tune, "second.lr=0.01"}), start());
+    Tuned tuned(detector_settings({tune, "second.lr=0.01"}), start());
     const double before =
         tuned.task->loss_seeing([&](const Tensor& p) { return tuned.detector->look(p); }, start(), {0})
             .loss.item<double>();
     tuned.steps({{0}, {0}, {0}, {0}, {0}, {0}, {0}, {0}});
-    const OwlVit loaded = OwlVit::load(kData + "/owl_vit", {}, tuned.tuning->state());
+    const OwlVit loaded = OwlVit::load(kData / "owl_vit", {}, tuned.tuning->state());
     EXPECT_GT(largest_difference(loaded.look(pixels).boxes, tuned.detector->look(pixels).boxes), 1e-3) << tune;
     const double after =
         tuned.task->loss_seeing([&](const Tensor& p) { return loaded.look(p); }, tuned.search->embeddings(), {0})
@@ -111,33 +110,33 @@ TEST(DetectorTuning, WhatIsSavedSeesWhatWasTrained) {
 }
 
 TEST(DetectorTuning, KeepsTheEmbeddingsWhereItIsToldTo) {
-  Tuned tuned(settings({"second.embeddings=keep"}), start());
+  Tuned tuned(detector_settings({"second.embeddings=keep"}), start());
   tuned.steps(kBatches);
   EXPECT_TRUE(tuned.search->embeddings().equal(start()));
   EXPECT_FALSE(tuned.tuning->state().at("detector.layer_norm.weight").equal(at::ones({40})));
 }
 
 TEST(DetectorTuning, HasNoStateOfItsOwnBeforeItBegins) {
-  Tuned tuned(settings(), start());
+  Tuned tuned(detector_settings(), start());
   EXPECT_EQ(tuned.tuning->state().size(), 1u);
-  Tuned other(settings(), at::zeros({2, 32}));
+  Tuned other(detector_settings(), at::zeros({2, 32}));
   other.tuning->load_state(tuned.tuning->state());
   EXPECT_TRUE(other.search->embeddings().equal(start()));
 }
 
 TEST(DetectorTuning, RefusesWhatItCannotDo) {
   for (const char* wrong : {"second.tune=some", "second.embeddings=drop", "second.rank=0", "second.batch_size=0"}) {
-    EXPECT_THROW(settings({wrong}), UsageError) << wrong;
+    EXPECT_THROW(detector_settings({wrong}), UsageError) << wrong;
   }
   EXPECT_FALSE(TuningSettings::read(Config(TuningSettings::schema())).has_value());
-  EXPECT_THROW(Tuned(settings({"second.tune=lora", "second.rank=41"}), start()), UsageError);
+  EXPECT_THROW(Tuned(detector_settings({"second.tune=lora", "second.rank=41"}), start()), UsageError);
 }
 
 TEST(ConceptSearch, AnOffsetMovesAsTheEmbeddingsDoUnlessWeightsDecay) {
   Config config(OptimSettings::schema({{"optim.name", "adamw"}, {"optim.lr", 0.05}, {"optim.warmup", "none"}}));
   const auto ended = [&](ConceptSearch::Form form, double decay) {
     config.set("optim.weight_decay", Json(decay), "test");
-    Tuned tuned(settings(), start());
+    Tuned tuned(detector_settings(), start());
     ConceptSearch search(start(), OptimSettings(config), tuned.task.get(), form);
     const Stages stages = search.stages({3, 1});
     steps_of(*stages[0], kBatches);
@@ -163,7 +162,7 @@ TEST(ConceptSearch, AnOffsetGoesOnWithTheSameBits) {
 TEST(ConceptSearch, OfSeveralEmbeddingsTheBestCounts) {
   LoadOptions options;
   options.text = false;
-  const OwlVit detector = OwlVit::load(kData + "/owl_vit", options);
+  const OwlVit detector = OwlVit::load(kData / "owl_vit", options);
   const Sight sight = detector.look(at::zeros({1, 3, 64, 64}));
   const Tensor several = several_concepts(start(), 3, 7);
   ASSERT_EQ(several.sizes(), (std::vector<std::int64_t>{2, 3, 32}));

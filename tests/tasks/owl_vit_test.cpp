@@ -8,25 +8,23 @@
 #include "attune/base/files.h"
 #include "attune/images/decode.h"
 #include "attune/tasks/detection.h"
+#include "tests/support/close.h"
 #include "tests/support/mutations.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-const std::string kData = ATTUNE_TEST_DATA;
-
-double largest_difference(const Tensor& left, const Tensor& right) {
-  return (left - right).abs().max().item<double>();
-}
+using testing_support::kData;
+using testing_support::largest_difference;
 
 TEST(OwlVit, AnswersAsTransformersDoesParity) {
-  const TensorMap expected = load_tensors(kData + "/expected.safetensors");
-  const auto sentences = parse_json(SafetensorsFile(kData + "/expected.safetensors").metadata().at("sentences"), "test")
+  const TensorMap expected = load_tensors(kData / "expected.safetensors");
+  const auto sentences = parse_json(SafetensorsFile(kData / "expected.safetensors").metadata().at("sentences"), "test")
                              .get<std::vector<std::string>>();
-  const OwlVit detector = OwlVit::load(kData + "/owl_vit");
+  const OwlVit detector = OwlVit::load(kData / "owl_vit");
   const Tensor queries = detector.queries(sentences);
   EXPECT_LT(largest_difference(queries, expected.at("queries")), 1e-5);
   const Sight sight = detector.look(expected.at("levels").to(at::kFloat) / 127.5 - 1);
@@ -35,10 +33,10 @@ TEST(OwlVit, AnswersAsTransformersDoesParity) {
 }
 
 TEST(OwlVit, SeesPicturesAsTransformersDoesParity) {
-  const TensorMap expected = load_tensors(kData + "/expected.safetensors");
-  const OwlVit detector = OwlVit::load(kData + "/owl_vit");
+  const TensorMap expected = load_tensors(kData / "expected.safetensors");
+  const OwlVit detector = OwlVit::load(kData / "owl_vit");
   for (std::int64_t i = 0; i < 3; ++i) {
-    const Sight sight = look_at(detector, read_image(kData + "/boxes/images/" + std::to_string(i) + ".png"));
+    const Sight sight = look_at(detector, read_image(kData / "boxes/images" / (std::to_string(i) + ".png")));
     EXPECT_LT(largest_difference(sight.boxes[0], expected.at("picture_boxes")[i]), 1e-5);
     EXPECT_LT(largest_difference(OwlVit::logits(sight, expected.at("queries"))[0], expected.at("picture_logits")[i]),
               1e-5);
@@ -56,12 +54,12 @@ TEST(OwlVit, TheDetectorThatShipsIsTakenByItsName) {
 }
 
 TEST(OwlVit, WorksWithoutTheTowerThatIsNotNeeded) {
-  const OwlVit both = OwlVit::load(kData + "/owl_vit");
+  const OwlVit both = OwlVit::load(kData / "owl_vit");
   LoadOptions image_only, text_only;
   image_only.text = false;
   text_only.image = false;
-  const OwlVit seeing = OwlVit::load(kData + "/owl_vit", image_only),
-               reading = OwlVit::load(kData + "/owl_vit", text_only);
+  const OwlVit seeing = OwlVit::load(kData / "owl_vit", image_only),
+               reading = OwlVit::load(kData / "owl_vit", text_only);
   EXPECT_FALSE(seeing.has_text());
   const Tensor pixels = at::zeros({1, 3, 64, 64});
   EXPECT_TRUE(seeing.look(pixels).boxes.equal(both.look(pixels).boxes));
@@ -72,8 +70,8 @@ TEST(OwlVit, WorksWithoutTheTowerThatIsNotNeeded) {
 }
 
 TEST(OwlVit, PicturesDoNotDependOnTheirNeighbours) {
-  const OwlVit detector = OwlVit::load(kData + "/owl_vit");
-  const Tensor pixels = load_tensors(kData + "/expected.safetensors").at("levels").to(at::kFloat) / 127.5 - 1;
+  const OwlVit detector = OwlVit::load(kData / "owl_vit");
+  const Tensor pixels = load_tensors(kData / "expected.safetensors").at("levels").to(at::kFloat) / 127.5 - 1;
   const Sight together = detector.look(pixels), alone = detector.look(pixels.narrow(0, 1, 1));
   EXPECT_LT(largest_difference(together.boxes[1], alone.boxes[0]), 1e-6);
   EXPECT_LT(largest_difference(together.embeddings[1], alone.embeddings[0]), 1e-5);
@@ -82,7 +80,7 @@ TEST(OwlVit, PicturesDoNotDependOnTheirNeighbours) {
 TEST(OwlVit, NamesWhatIsWrongWithAFolder) {
   const auto damaged_folder = [](const char* file, const std::string& from, const std::string& to) {
     auto folder = std::make_unique<TemporaryFolder>();
-    std::filesystem::copy(kData + "/owl_vit", folder->path(), std::filesystem::copy_options::recursive);
+    std::filesystem::copy(kData / "owl_vit", folder->path(), std::filesystem::copy_options::recursive);
     std::string text = read_file(folder->path() / file);
     text.replace(text.find(from), from.size(), to);
     write_file(folder->path() / file, text);
@@ -102,7 +100,7 @@ TEST(OwlVit, NamesWhatIsWrongWithAFolder) {
 
 TEST(OwlVit, LoadsADamagedFolderOrRefusesItWithAnError) {
   const TemporaryFolder folder;
-  std::filesystem::copy(kData + "/owl_vit", folder.path(), std::filesystem::copy_options::recursive);
+  std::filesystem::copy(kData / "owl_vit", folder.path(), std::filesystem::copy_options::recursive);
   for (const char* file : {"config.json", "preprocessor_config.json"}) {
     const Json good = read_json(folder.path() / file);
     const int refused = refusals(60, [&](KeyedRandom& random) {

@@ -4,6 +4,7 @@
 
 #include "attune/base/error.h"
 #include "attune/tasks/concept_search.h"
+#include "tests/support/stored.h"
 #include "tests/tasks/recorded_pictures.h"
 
 namespace attune {
@@ -12,15 +13,14 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::ThrowsMessage;
-
-const std::string kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
 
 std::shared_ptr<const ClipSeg> segmenter() {
-  return std::make_shared<const ClipSeg>(ClipSeg::load(kData + "/clipseg"));
+  return std::make_shared<const ClipSeg>(ClipSeg::load(kData / "clipseg"));
 }
 
 TEST(Segmentation, IsSearchedForAsAnIndependentImplementationDoesParity) {
-  const TensorMap recorded = load_tensors(kData + "/clipseg.safetensors");
+  const TensorMap recorded = load_tensors(kData / "clipseg.safetensors");
   const TemporaryFolder folder;
   SegmentationTask task(segmenter(), folder.path(), recorded_pictures(folder.path(), recorded), whole());
   ASSERT_EQ(task.samples(), 4);
@@ -53,7 +53,7 @@ TEST(Segmentation, IsSearchedForAsAnIndependentImplementationDoesParity) {
 }
 
 TEST(Segmentation, OfWholePicturesPutsObjectsOfACategoryTogether) {
-  const TensorMap recorded = load_tensors(kData + "/clipseg.safetensors");
+  const TensorMap recorded = load_tensors(kData / "clipseg.safetensors");
   const TemporaryFolder folder;
   std::vector<BoxPicture> pictures = recorded_pictures(folder.path(), recorded);
   pictures.resize(1);
@@ -99,7 +99,7 @@ TEST(Segmentation, LossIsSmallForRightMasksAndLargeForWrongOnes) {
 }
 
 TEST(Segmentation, GivesEachDetectionTheMaskOfItsOwnCut) {
-  const TensorMap recorded = load_tensors(kData + "/clipseg.safetensors");
+  const TensorMap recorded = load_tensors(kData / "clipseg.safetensors");
   const auto model = segmenter();
   const Image picture = image_of(recorded.at("levels")[0]);
   const Tensor conditions = at::stack({recorded.at("plain.given")[0], recorded.at("plain.given")[1]});

@@ -3,20 +3,20 @@
 #include <gmock/gmock.h>
 
 #include "attune/base/error.h"
+#include "tests/support/close.h"
+#include "tests/support/stored.h"
 #include "tests/tasks/given_samples.h"
 #include "tests/tasks/recorded_pictures.h"
 
 namespace attune {
 namespace {
 
-const std::string kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
+using testing_support::largest_difference;
+
 const std::vector<std::vector<std::int64_t>> kBatches = {{0, 1}, {2, 0}, {1, 3}};
 
-double largest_difference(const Tensor& left, const Tensor& right) {
-  return (left - right).abs().max().item<double>();
-}
-
-TuningSettings settings(const std::vector<std::string>& assignments = {}) {
+TuningSettings segmenter_settings(const std::vector<std::string>& assignments = {}) {
   Config config(TuningSettings::schema());
   for (const char* one : {"second.epochs=1", "second.lr=0.001", "second.batch_size=2"}) config.set(one, "test");
   for (const std::string& one : assignments) config.set(one, "test");
@@ -30,7 +30,7 @@ class SegmenterTuning : public testing::Test {
   /// A search that has found `start`, with its second stage.
   struct Tuned {
     Tuned(const SegmenterTuning& test, const TuningSettings& how, const Tensor& start)
-        : segmenter(std::make_shared<const ClipSeg>(ClipSeg::load(kData + "/clipseg"))),
+        : segmenter(std::make_shared<const ClipSeg>(ClipSeg::load(kData / "clipseg"))),
           task(segmenter, test.folder_.path(), test.pictures_, whole()),
           search(start, OptimSettings(Config(OptimSettings::schema())), &task),
           tuning(search, tuned_segmenter(*segmenter, task, how, 1), how),
@@ -49,13 +49,13 @@ class SegmenterTuning : public testing::Test {
   Tensor start() const { return recorded_.at("search.start"); }
 
   TemporaryFolder folder_;
-  TensorMap recorded_ = load_tensors(kData + "/clipseg.safetensors");
+  TensorMap recorded_ = load_tensors(kData / "clipseg.safetensors");
   std::vector<BoxPicture> pictures_;
 };
 
 TEST_F(SegmenterTuning, FollowsAnIndependentImplementationStepByStepParity) {
-  const TensorMap expected = load_tensors(kData + "/segmenter_stage.safetensors");
-  Tuned tuned(*this, settings(), start());
+  const TensorMap expected = load_tensors(kData / "segmenter_stage.safetensors");
+  Tuned tuned(*this, segmenter_settings(), start());
   const std::vector<Losses> losses = tuned.steps(kBatches);
   for (std::size_t step = 0; step < kBatches.size(); ++step) {
     for (std::size_t i = 0; i < 3; ++i) {
@@ -76,11 +76,11 @@ TEST_F(SegmenterTuning, FollowsAnIndependentImplementationStepByStepParity) {
 
 TEST_F(SegmenterTuning, GoesOnWithTheSameBits) {
   for (const char* tune : {"second.tune=all", "second.tune=lora"}) {
-    Tuned at_once(*this, settings({tune}), start());
+    Tuned at_once(*this, segmenter_settings({tune}), start());
     at_once.steps(kBatches);
-    Tuned first(*this, settings({tune}), start());
+    Tuned first(*this, segmenter_settings({tune}), start());
     first.steps({kBatches[0]});
-    Tuned second(*this, settings({tune}), at::zeros_like(start()));
+    Tuned second(*this, segmenter_settings({tune}), at::zeros_like(start()));
     second.tuning.load_state(first.tuning.state());
     second.stages[1]->load_state(first.stages[1]->state());
     second.steps({kBatches[1], kBatches[2]});
@@ -93,10 +93,10 @@ TEST_F(SegmenterTuning, GoesOnWithTheSameBits) {
 TEST_F(SegmenterTuning, WhatIsSavedSegmentsAsWhatWasTrained) {
   const std::vector<std::int64_t> one = {0};
   for (const char* tune : {"second.tune=all", "second.tune=lora"}) {
-    Tuned tuned(*this, settings({tune, "second.lr=0.01"}), start());
+    Tuned tuned(*this, segmenter_settings({tune, "second.lr=0.01"}), start());
     const double before = tuned.task.loss(start(), one).loss.item<double>();
     tuned.steps(std::vector<std::vector<std::int64_t>>(8, one));
-    const ClipSeg loaded = ClipSeg::load(kData + "/clipseg", {}, tuned.tuning.state());
+    const ClipSeg loaded = ClipSeg::load(kData / "clipseg", {}, tuned.tuning.state());
     const auto segment = [&](const Tensor& pixels, const Tensor& conditions) {
       return loaded.logits(loaded.look(pixels), conditions);
     };
@@ -111,19 +111,19 @@ TEST_F(SegmenterTuning, WhatIsSavedSegmentsAsWhatWasTrained) {
 
 TEST_F(SegmenterTuning, BeginsWhereTheSearchEnded) {
   for (const char* tune : {"second.tune=all", "second.tune=lora"}) {
-    Tuned tuned(*this, settings({tune}), start());
+    Tuned tuned(*this, segmenter_settings({tune}), start());
     const double searched = tuned.task.loss(start(), {0, 1}).loss.item<double>();
     EXPECT_NEAR(tuned.steps({{0, 1}})[0][0].second, searched, 1e-5) << tune;
   }
 }
 
 TEST_F(SegmenterTuning, KeepsWhatItIsToldToKeep) {
-  Tuned kept(*this, settings({"second.embeddings=keep"}), start());
+  Tuned kept(*this, segmenter_settings({"second.embeddings=keep"}), start());
   kept.steps(kBatches);
   EXPECT_TRUE(kept.search.embeddings().equal(start()));
   EXPECT_TRUE(kept.tuning.state().contains("segmenter.decoder.film_mul.weight"));
   // Low-rank deltas leave the decoder.
-  Tuned low(*this, settings({"second.tune=lora"}), start());
+  Tuned low(*this, segmenter_settings({"second.tune=lora"}), start());
   low.steps(kBatches);
   for (const auto& [name, tensor] : low.tuning.state()) EXPECT_FALSE(name.starts_with(kChangedSegmenter)) << name;
   EXPECT_GT(low.tuning.state().at("lora.2.v.up").abs().max().item<double>(), 1e-4);

@@ -5,18 +5,18 @@
 #include "attune/base/error.h"
 #include "attune/tasks/owl_vit.h"
 #include "tests/support/error_of.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using testing::HasSubstr;
-
-const std::string kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
 
 TEST(TowerLora, RefusesTensorsThatDoNotFit) {
   LoadOptions options;
   options.text = false;
-  const VisionConfig config = OwlVit::load(kData + "/owl_vit", options).config().vision;
+  const VisionConfig config = OwlVit::load(kData / "owl_vit", options).config().vision;
   EXPECT_TRUE(tower_lora({}, config).blocks.empty());
   const auto message = [&](const std::function<void(TensorMap&)>& change) {
     TensorMap tensors = first_tower_lora(config, 3, 1);

@@ -18,12 +18,12 @@
 namespace attune {
 namespace {
 
-Tensor draw(at::IntArrayRef shape, const char* purpose) {
+Tensor draw_matrix(at::IntArrayRef shape, const char* purpose) {
   KeyedRandom random(5, purpose);
   return normal(shape, 0.0, 1.0, random);
 }
 
-double difference(const Tensor& found, const Tensor& expected) {
+double relative_difference(const Tensor& found, const Tensor& expected) {
   return ((found.to(at::kDouble) - expected).abs().max() / expected.abs().max()).item<double>();
 }
 
@@ -34,8 +34,8 @@ struct Product {
       : rows(std::get<0>(shape)), in(std::get<1>(shape)), out(std::get<2>(shape)), packed(kernel, weight) {}
 
   std::int64_t rows, in, out;
-  Tensor x = draw({rows, in}, "x"), weight = draw({out, in}, "w"), bias = draw({out}, "b"),
-         residual = draw({rows, out}, "r"), before = at::empty({rows, out}), y = at::empty({rows, out});
+  Tensor x = draw_matrix({rows, in}, "x"), weight = draw_matrix({out, in}, "w"), bias = draw_matrix({out}, "b"),
+         residual = draw_matrix({rows, out}, "r"), before = at::empty({rows, out}), y = at::empty({rows, out});
   PackedMatrix packed;
 
   Tensor dense() const { return at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble)); }
@@ -62,12 +62,12 @@ TEST_P(PackedMatrixTest, MultipliesWithEveryEnd) {
   Product p = product();
   const Tensor dense = p.dense();
   p.multiply({.bias = p.bias.data_ptr<float>()});
-  EXPECT_LT(difference(p.y, dense), tolerance());
+  EXPECT_LT(relative_difference(p.y, dense), tolerance());
   p.multiply({.bias = p.bias.data_ptr<float>(), .residual = p.residual.data_ptr<float>()});
-  EXPECT_LT(difference(p.y, dense + p.residual), tolerance());
+  EXPECT_LT(relative_difference(p.y, dense + p.residual), tolerance());
   p.multiply({.bias = p.bias.data_ptr<float>(), .before = p.before.data_ptr<float>(), .quick_gelu = true});
-  EXPECT_LT(difference(p.before, dense), tolerance());
-  EXPECT_LT(difference(p.y, activate(p.before.to(at::kDouble), Activation::kQuickGelu)), 2e-6);
+  EXPECT_LT(relative_difference(p.before, dense), tolerance());
+  EXPECT_LT(relative_difference(p.y, activate(p.before.to(at::kDouble), Activation::kQuickGelu)), 2e-6);
 }
 
 TEST_P(PackedMatrixTest, OfATransposedMatrixIsTheSame) {
@@ -81,12 +81,12 @@ TEST_P(PackedMatrixTest, OfATransposedMatrixIsTheSame) {
 
 TEST_P(PackedMatrixTest, AppliesTheSlopeOfQuickGeluToItsInput) {
   Product p = product();
-  const Tensor before = draw({p.rows, p.in}, "h") * 3;
+  const Tensor before = draw_matrix({p.rows, p.in}, "h") * 3;
   Tensor wide = before.to(at::kDouble).requires_grad_(true);
   activate(wide, Activation::kQuickGelu).backward(p.x.to(at::kDouble));
   const Tensor expected = at::linear(wide.grad(), p.weight.to(at::kDouble));
   p.packed.multiply(p.x.data_ptr<float>(), p.rows, p.y.data_ptr<float>(), {}, before.data_ptr<float>());
-  EXPECT_LT(difference(p.y, expected), tolerance());
+  EXPECT_LT(relative_difference(p.y, expected), tolerance());
 }
 
 TEST_P(PackedMatrixTest, GivesARowTheSameBitsWhateverStandsBesideIt) {

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::int64_t kHeads = 3, kSize = 16, kWidth = kHeads * kSize;
 
-Tensor draw(std::int64_t rows) {
+Tensor draw_fused(std::int64_t rows) {
   KeyedRandom random(2, "fused");
   return normal({rows, 3 * kWidth}, 0.0, 1.5, random);
 }
@@ -31,7 +31,7 @@ Tensor expected_of(const Tensor& fused, const std::vector<Sequence>& sequences) 
 struct SequenceAttention : testing::Test {
   void SetUp() override {
     if (!processor().avx2) GTEST_SKIP() << "this processor has no AVX2 with FMA";
-    ASSERT_TRUE(attends_sequences(draw(1), kHeads));
+    ASSERT_TRUE(attends_sequences(draw_fused(1), kHeads));
   }
   // Two prefixes of 4 rows with causal attention of their own, and sequences of 1 to 3 rows behind them.
   std::vector<Sequence> all{{0, 4, 0, 0, 0, 0},   {4, 4, 0, 0, 0, 4},   {8, 3, 0, 4, 0, 8},
@@ -40,7 +40,7 @@ struct SequenceAttention : testing::Test {
 };
 
 TEST_F(SequenceAttention, EqualsAttentionOfEachSequenceWithItsPrefix) {
-  const Tensor fused = draw(17);
+  const Tensor fused = draw_fused(17);
   for (const auto& sequences : {all, ends}) {
     const Tensor expected = expected_of(fused.to(at::kDouble), sequences);
     const Tensor found =
@@ -51,7 +51,7 @@ TEST_F(SequenceAttention, EqualsAttentionOfEachSequenceWithItsPrefix) {
 
 TEST_F(SequenceAttention, GradientsEqualThoseOfEachSequenceWithItsPrefix) {
   for (const auto& sequences : {all, ends}) {
-    Tensor fused = draw(17).requires_grad_(true), wide = fused.detach().to(at::kDouble).requires_grad_(true);
+    Tensor fused = draw_fused(17).requires_grad_(true), wide = fused.detach().to(at::kDouble).requires_grad_(true);
     const Tensor expected = expected_of(wide, sequences);
     const Tensor weight = at::arange(expected.numel(), at::kDouble).view(expected.sizes()).sin();
     expected.backward(weight);

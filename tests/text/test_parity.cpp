@@ -8,11 +8,12 @@
 #include "attune/base/json.h"
 #include "attune/text/tokenizer.h"
 #include "attune/text/train_bpe.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
-const std::filesystem::path kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
 
 std::vector<Json> read_lines(const std::filesystem::path& path) {
   std::string text;

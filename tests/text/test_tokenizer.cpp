@@ -9,14 +9,14 @@
 #include "attune/base/json.h"
 #include "attune/text/tokenizer.h"
 #include "attune/text/train_bpe.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using Ids = std::vector<std::int64_t>;
 using ::testing::HasSubstr;
-
-const std::filesystem::path kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
 
 const Tokenizer& clip() {
   static const Tokenizer tokenizer = Tokenizer::load(kData / "clip_merges.txt.gz");

@@ -8,13 +8,13 @@
 #include "attune/base/files.h"
 #include "attune/base/json.h"
 #include "attune/text/tokenizer.h"
+#include "tests/support/stored.h"
 
 namespace attune {
 namespace {
 
 using ::testing::HasSubstr;
-
-const std::filesystem::path kData = ATTUNE_TEST_DATA;
+using testing_support::kData;
 
 class TokenizerFile : public ::testing::Test {
  protected:
