@@ -1,6 +1,7 @@
 #include "attune/cli/common.h"
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <unistd.h>
@@ -48,6 +49,7 @@ class ProgressLine final : public Progress {
   void finish() override {
     if (drawn_) std::fputs("\r\033[K", stderr);
     drawn_ = false;
+    first_ = -1;  // what comes next has a pace of its own
   }
 
  private:
@@ -76,7 +78,7 @@ class ProgressLine final : public Progress {
 }  // namespace
 
 std::string duration(double seconds) {
-  const auto whole = static_cast<std::int64_t>(seconds + 0.5);
+  const auto whole = std::llround(seconds);
   if (whole >= 3600) return fmt::format("{} h {:02} min", whole / 3600, whole / 60 % 60);
   if (whole >= 60) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
   return fmt::format("{} s", whole);

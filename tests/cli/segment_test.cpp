@@ -7,7 +7,7 @@
 #include "attune/evaluation/detection.h"
 #include "attune/images/decode.h"
 #include "attune/tensors/tensor.h"
-#include "tests/cli/program.h"
+#include "tests/cli/resuming.h"
 #include "tests/support/stored.h"
 
 namespace attune {
@@ -78,16 +78,7 @@ TEST_F(Segment, SearchesMeasuresAndDraws) {
 }
 
 TEST_F(Segment, AKilledSearchResumedEndsWithTheSameBits) {
-  ASSERT_EQ(run_attune(train("whole", {"--no-test"}), folder_.path()).status, 0);
-  const Ending ending{[&] {
-    return std::filesystem::exists(folder_.path() / "parts/metrics.jsonl") &&
-           std::filesystem::file_size(folder_.path() / "parts/metrics.jsonl") > 2000;
-  }};
-  EXPECT_NE(run_attune(train("parts", {"--no-test"}), folder_.path(), ending).status, 0);
-  const Finished resumed = run_attune(train("parts", {"--no-test", "--resume"}), folder_.path());
-  ASSERT_EQ(resumed.status, 0) << resumed.err;
-  EXPECT_EQ(file("parts/adapter/adapter_model.safetensors"), file("whole/adapter/adapter_model.safetensors"));
-  EXPECT_EQ(file("parts/metrics.jsonl"), file("whole/metrics.jsonl"));
+  expect_same_bits_after_a_kill(folder_.path(), [this](auto&&... of) { return train(of...); }, {});
 }
 
 TEST_F(Segment, ASecondStageIsMeasuredSavedAndUsed) {
@@ -125,19 +116,8 @@ TEST_F(Segment, ASecondStageIsMeasuredSavedAndUsed) {
 }
 
 TEST_F(Segment, AKilledSecondStageResumedEndsWithTheSameBits) {
-  const std::vector<std::string> more = {"--no-test", "--set", "second.epochs=12", "--set", "epochs=1"};
-  ASSERT_EQ(run_attune(train("whole", more), folder_.path()).status, 0);
-  const Ending ending{[&] {
-    return std::filesystem::exists(folder_.path() / "parts/metrics.jsonl") &&
-           std::filesystem::file_size(folder_.path() / "parts/metrics.jsonl") > 2000;
-  }};
-  EXPECT_NE(run_attune(train("parts", more), folder_.path(), ending).status, 0);
-  std::vector<std::string> resumed = train("parts", more);
-  resumed.push_back("--resume");
-  const Finished end = run_attune(resumed, folder_.path());
-  ASSERT_EQ(end.status, 0) << end.err;
-  EXPECT_EQ(file("parts/adapter/adapter_model.safetensors"), file("whole/adapter/adapter_model.safetensors"));
-  EXPECT_EQ(file("parts/metrics.jsonl"), file("whole/metrics.jsonl"));
+  expect_same_bits_after_a_kill(folder_.path(), [this](auto&&... of) { return train(of...); },
+                                {"--set", "second.epochs=12", "--set", "epochs=1"});
 }
 
 TEST_F(Segment, GivesEachDetectionItsMask) {
