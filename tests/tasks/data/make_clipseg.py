@@ -6,38 +6,18 @@ complex head, and the steps of an independent implementation of the search for e
 Needs torch, transformers, safetensors, Pillow. Weights are stored as fp16, expected values are of fp32.
 """
 import json
-import math
 import pathlib
 import shutil
 
 import torch
 from safetensors.torch import save_file
 
-# A torchvision built for CUDA looks for these operators, which the CPU torch lacks.
-OPERATORS = torch.library.Library("torchvision", "DEF")
-for operator in ("nms(Tensor a, Tensor b, float c) -> Tensor", "qnms(Tensor a, Tensor b, float c) -> Tensor"):
-    OPERATORS.define(operator)
-
-from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, PreTrainedTokenizerFast
+from small_models import shake, tokens  # first: without it transformers may not import
+from transformers import CLIPSegConfig, CLIPSegForImageSegmentation
 
 HERE = pathlib.Path(__file__).parent
-SENTENCES = ["a photo of a cat", "itap of the large bird", "3 red leaves!"]
 MEAN, DEVIATION = [0.5, 0.4, 0.45], [0.25, 0.3, 0.28]
 SIDE, OWN = 32, 24  # of the input, and of the tower of the plain one
-
-
-def shake(model):
-    with torch.no_grad():
-        for name, value in model.named_parameters():
-            if name.endswith("logit_scale"):
-                continue
-            if value.dim() >= 2 and "embedding" not in name:
-                value.normal_(0, 1.0 / math.sqrt(value[0].numel()))
-            elif name.endswith("weight") and value.dim() == 1:
-                value.normal_(1.0, 0.1)
-            else:
-                value.normal_(0, 0.3 if value.dim() >= 2 else 0.1)
-            value.copy_(value.half().float())
 
 
 def segmenter(folder, complex_head):
@@ -57,11 +37,7 @@ def segmenter(folder, complex_head):
     return CLIPSegForImageSegmentation.from_pretrained(folder, dtype=torch.float32).eval()
 
 
-def answers(model, pixels, tokenizer, name):
-    ids = torch.full((len(SENTENCES), 16), 639)
-    for row, sentence in enumerate(SENTENCES):
-        found = tokenizer(sentence)["input_ids"]
-        ids[row, :len(found)] = torch.tensor(found)
+def answers(model, pixels, ids, name):
     with torch.no_grad():
         named = model(input_ids=ids, pixel_values=pixels)
     conditions = (torch.randn(len(pixels), 24) * 2).requires_grad_()
@@ -105,13 +81,13 @@ def search(model, levels):
 def main():
     torch.manual_seed(0)
     plain, detailed = segmenter(HERE / "clipseg", False), segmenter(HERE / "clipseg_complex", True)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(HERE / "clipseg/tokenizer.json"))
+    ids, _ = tokens(HERE / "clipseg", 639)
     levels = torch.randint(0, 256, (3, 3, SIDE, SIDE), dtype=torch.uint8)
     pixels = levels.float() / 127.5 - 1
     own = torch.randint(0, 256, (3, 3, OWN, OWN), dtype=torch.uint8)
     tensors = {"levels": levels, "own.levels": own}
-    tensors |= answers(plain, pixels, tokenizer, "plain") | answers(detailed, pixels, tokenizer, "complex")
-    tensors |= answers(plain, own.float() / 127.5 - 1, tokenizer, "own")  # the tower's own size: positions as they are
+    tensors |= answers(plain, pixels, ids, "plain") | answers(detailed, pixels, ids, "complex")
+    tensors |= answers(plain, own.float() / 127.5 - 1, ids, "own")  # the tower's own size: positions as they are
     tensors |= search(plain, levels)
     save_file(tensors, HERE / "clipseg.safetensors")
     for path in HERE.glob("clipseg*/model.safetensors"):

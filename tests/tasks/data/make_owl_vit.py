@@ -6,7 +6,6 @@ answers, and the steps of an independent implementation of the search for embedd
 Needs torch, transformers, scipy, Pillow, safetensors. Weights are stored as fp16, expected values are of fp32.
 """
 import json
-import math
 import pathlib
 import shutil
 
@@ -17,32 +16,13 @@ from PIL import Image
 from safetensors.torch import save_file
 from scipy.optimize import linear_sum_assignment
 
-# A torchvision built for CUDA looks for these operators, which the CPU torch lacks.
-OPERATORS = torch.library.Library("torchvision", "DEF")
-for operator in ("nms(Tensor a, Tensor b, float c) -> Tensor", "qnms(Tensor a, Tensor b, float c) -> Tensor"):
-    OPERATORS.define(operator)
-
-from transformers import OwlViTConfig, OwlViTForObjectDetection, PreTrainedTokenizerFast
+from small_models import SENTENCES, shake, tokens  # first: without it transformers may not import
+from transformers import OwlViTConfig, OwlViTForObjectDetection
 from transformers.models.owlvit.image_processing_pil_owlvit import OwlViTImageProcessorPil
 
 HERE = pathlib.Path(__file__).parent
 FOLDER, BOXES = HERE / "owl_vit", HERE / "boxes"
-SENTENCES = ["a photo of a cat", "itap of the large bird", "3 red leaves!"]
 SIDE = 64
-
-
-def shake(model):
-    with torch.no_grad():
-        for name, value in model.named_parameters():
-            if name.endswith("logit_scale"):
-                continue
-            if value.dim() >= 2 and "embedding" not in name:
-                value.normal_(0, 1.0 / math.sqrt(value[0].numel()))
-            elif name.endswith("weight") and value.dim() == 1:
-                value.normal_(1.0, 0.1)
-            else:
-                value.normal_(0, 0.3 if value.dim() >= 2 else 0.1)
-            value.copy_(value.half().float())
 
 
 def detector():
@@ -132,13 +112,8 @@ def picture_loss(logits, boxes, truth, image, kinds):
 def main():
     torch.manual_seed(0)
     model, processor = detector()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(FOLDER / "tokenizer.json"))
     images, truth = pictures()
-    ids = torch.zeros(len(SENTENCES), 16, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, sentence in enumerate(SENTENCES):
-        found = tokenizer(sentence)["input_ids"]
-        ids[row, :len(found)], mask[row, :len(found)] = torch.tensor(found), 1
+    ids, mask = tokens(FOLDER, 0)
     levels = torch.randint(0, 256, (2, 3, SIDE, SIDE), dtype=torch.uint8)
     pixels = levels.float() / 127.5 - 1
     seen = processor(images=images, return_tensors="pt")["pixel_values"]

@@ -5,11 +5,7 @@ from pathlib import Path
 
 import torch
 
-# A torchvision built for CUDA looks for these operators, which the CPU torch lacks.
-OPERATORS = torch.library.Library("torchvision", "DEF")
-OPERATORS.define("nms(Tensor boxes, Tensor scores, float threshold) -> Tensor")
-OPERATORS.define("qnms(Tensor boxes, Tensor scores, float threshold) -> Tensor")
-
+import small_models  # noqa: F401, first: without it transformers may not import
 import transformers
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from safetensors.torch import save_file
