@@ -2,9 +2,8 @@
 // pre-training has drawn. Quality is the denoising loss of 64 fixed pairs of time and noise on a vendor's drawing of
 // the concept that is never learned from. Both searches run in turns on one thread, each with a clock of its own that
 // counts processor time and stands still while quality is measured. One JSON object a line: a curve for each search.
-// With
-// --sheets a sheet for each concept: what is learned from; then, from the same noise, what the model draws before; then
-// what it draws after the same processor time of both, early and at the end.
+// With --sheets a sheet for each concept: what is learned from; then, from the same noise, what the model draws before;
+// then what it draws after the same processor time of both, early and at the end.
 #include <algorithm>
 #include <ctime>
 #include <map>
