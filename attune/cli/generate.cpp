@@ -1,4 +1,5 @@
 #include <chrono>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -25,7 +26,7 @@ constexpr int kMostOnSheet = 64, kSheetColumns = 8;
 struct GenerateOptions {
   Common common;
   std::string model, adapter, prompt, negative, scheduler, out;
-  double scale = 7.5;
+  std::optional<double> scale;
   std::int64_t steps = 50, count = 4, size = 0;
   CLI::Option *prompt_given = nullptr, *negative_given = nullptr;
 };
@@ -151,12 +152,12 @@ void make_pictures(const GenerateOptions& options, const Generation& made, const
   if (progress) progress->finish();
 }
 
-Request request_of(const GenerateOptions& options) {
+Request request_of(const GenerateOptions& options, const DiffusionDescription& model) {
   Request request;
   if (!options.adapter.empty()) request.adapter = options.adapter;
   if (options.prompt_given->count() > 0) request.prompt = options.prompt;
   if (options.negative_given->count() > 0) request.negative = options.negative;
-  request.scale = options.scale;
+  request.scale = options.scale.value_or(model.usual_guidance());
   return request;
 }
 
@@ -178,7 +179,7 @@ void run_generate(const GenerateOptions& options) {
   say(common,
       fmt::format("{}: {:.3g} million weights, pictures of {} x {}", model.name, million_weights(model), size, size));
 
-  const Generation made = prepare_generation(model.folder, request_of(options), cache_folder() / "models");
+  const Generation made = prepare_generation(model.folder, request_of(options, model), cache_folder() / "models");
   Json said = made.settings;
   said.update(Json{{"scheduler", name_of(settings.sampler.kind)},
                    {"prediction", name_of(settings.sampler.noise.prediction)},
@@ -208,9 +209,9 @@ void add_generate(CLI::App& app) {
   options->prompt_given = verb->add_option("--prompt", options->prompt, "text; {} is the place of a learned word");
   options->negative_given =
       verb->add_option("--negative", options->negative, "text that is guided away from, in place of the empty one");
-  verb->add_option("--prompt-scale", options->scale, "how far is guided; 1: not at all, in half the time")
-      ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
+  verb->add_option("--prompt-scale", options->scale,
+                   "how far is guided; 1: not at all, in half the time; without it 7.5, or 2 for a model of pixels")
+      ->check(CLI::Range(0.0, 100.0));
   verb->add_option("--steps", options->steps, "steps from noise to picture")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -26,7 +26,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kShown = 8;  // pictures of a row of the report
 constexpr std::int64_t kShownSteps = 25;
-constexpr double kShownGuidance = 4.0;
 constexpr std::uint64_t kProbeSeed = 1'000;    // quality is measured with the same pairs whatever the run's seed
 constexpr std::uint64_t kSamplesSeed = 2'000;  // and pictures drawn from the same noise
 
@@ -79,7 +78,7 @@ std::string page_of(const Json& results, const Shown& shown) {
 Shown draw_both(const Personalisation& search, const FoundConcept& found) {
   const DiffusionModel painter = load_diffusion_model(search.model, {.hashes = search.hashes});
   const Tensor empty = painter.text ? encoded_texts(search.model, {""}) : Tensor();
-  const double scale = painter.text ? kShownGuidance : 1.0;
+  const double scale = painter.text ? painter.usual_guidance() : 1.0;
   const GenerateSettings settings{painter.sampler(), kShownSteps, painter.unet.sample_size, kSamplesSeed};
   const auto draw = [&](const UNet& network, const Tensor& rows) {
     return painter.pixels_of_maps(generate_maps(network, {rows.unsqueeze(0), empty, scale}, settings, 0, kShown));

@@ -12,6 +12,10 @@
 
 namespace attune {
 
+constexpr double kLatentGuidance = 7.5;  // as diffusers has it
+/// Estimates of pixels are cut off at black and white: more makes pictures dark and garish (docs/generation.md).
+constexpr double kPixelGuidance = 2.0;
+
 /// What the JSON files of a folder in diffusers' layout say: model_index.json, unet/, scheduler/ and, where there is
 /// one, vae/ and text_encoder/ with tokenizer/.
 struct DiffusionDescription {
@@ -24,6 +28,8 @@ struct DiffusionDescription {
 
   /// Side of the pictures that the model was trained on.
   std::int64_t picture_size() const { return unet.sample_size * (vae ? vae->factor() : 1); }
+  /// How far pictures are guided where nothing else is said.
+  double usual_guidance() const { return vae ? kLatentGuidance : kPixelGuidance; }
   /// The folder's own scheduler, or the wanted one on the folder's schedule.
   SamplerConfig sampler(std::optional<SamplerKind> wanted = std::nullopt) const;
   NoiseConfig noise() const;

@@ -27,7 +27,6 @@ namespace {
 
 constexpr int kSheetNames = 12, kSheetColumns = 4;
 constexpr std::int64_t kSheetSteps = 25;
-constexpr double kSheetGuidance = 4.0;
 constexpr std::string_view kMean = "mean.";  // of the running means in a checkpoint
 
 PictureView view_of(const Config& recipe) {
@@ -210,7 +209,7 @@ class DiffusionRun {
       if (std::ssize(texts) == kSheetNames) break;
     }
     const Steering steering{encoder_.encode(texts).repeat_interleave(kSheetColumns, 0), encoder_.encode({""}),
-                            kSheetGuidance};
+                            kPixelGuidance};
     const Tensor drawn =
         generate_maps(mean, steering, {sampler(), kSheetSteps, config_.sample_size, seed_}, 0, steering.hidden.size(0));
     write_file(loop_.run().folder() / "samples.png", encode_png(picture_sheet(all_colours_of(drawn), kSheetColumns)));

@@ -33,7 +33,7 @@ constexpr double kTurn = 0.2;         // seconds of one search before it is the 
 constexpr double kFirstPoint = 0.05;  // seconds
 
 constexpr int kDrawn = 4;  // pictures of a row of a sheet
-constexpr double kEarly = 0.1, kGuidance = 4.0;
+constexpr double kEarly = 0.1;
 constexpr std::int64_t kDrawnSteps = 25;
 constexpr std::uint64_t kDrawnSeed = 2'000;
 
@@ -156,7 +156,7 @@ class Sheet {
   void draw(const Tensor& rows) {
     const GenerateSettings settings{model_->sampler(), kDrawnSteps, model_->unet.sample_size, kDrawnSeed};
     add(model_->pixels_of_maps(
-        generate_maps(model_->network(), {rows.unsqueeze(0), empty_, kGuidance}, settings, 0, kDrawn)));
+        generate_maps(model_->network(), {rows.unsqueeze(0), empty_, model_->usual_guidance()}, settings, 0, kDrawn)));
   }
   void write(const std::filesystem::path& path) const {
     write_file(path, encode_png(picture_sheet(pictures_, kDrawn)));
