@@ -119,8 +119,8 @@ void say_cost(const Common& common, const Generation& made, const GenerateSettin
   // The first call also reads the weights and packs them.
   constexpr double kCheap = 2.0;
   if (seconds < kCheap) seconds = seconds_of_call();
-  const double calls = static_cast<double>(asked(settings)) * (made.steering.scale == 1.0 ? 1 : 2) *
-                       static_cast<double>((count + at_once - 1) / at_once);
+  const std::int64_t rounds = (count + at_once - 1) / at_once;
+  const auto calls = static_cast<double>(asked(settings) * (made.steering.scale == 1.0 ? 1 : 2) * rounds);
   say(common, fmt::format("about {:.0f} s and {:.0f} MB: {:.0f} calls of the network on {} pictures, {:.3g} s each",
                           calls * seconds, peak_memory_mb(), calls, at_once, seconds));
 }
