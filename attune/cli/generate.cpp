@@ -210,7 +210,7 @@ void add_generate(CLI::App& app) {
   options->negative_given =
       verb->add_option("--negative", options->negative, "text that is guided away from, in place of the empty one");
   verb->add_option("--prompt-scale", options->scale,
-                   "how far is guided; 1: not at all, in half the time; without it 7.5, or 2 for a model of pixels")
+                   "how far is guided; 1: not at all, in half the time; without it 7.5, or 1 for a model of pixels")
       ->check(CLI::Range(0.0, 100.0));
   verb->add_option("--steps", options->steps, "steps from noise to picture")
       ->check(CLI::PositiveNumber)

@@ -13,8 +13,9 @@
 namespace attune {
 
 constexpr double kLatentGuidance = 7.5;  // as diffusers has it
-/// Estimates of pixels are cut off at black and white: more makes pictures dark and garish (docs/generation.md).
-constexpr double kPixelGuidance = 2.0;
+/// Estimates of pixels are cut off at black and white in every step: more makes them dark and garish
+/// (docs/generation.md).
+constexpr double kPixelGuidance = 1.0;
 
 /// What the JSON files of a folder in diffusers' layout say: model_index.json, unet/, scheduler/ and, where there is
 /// one, vae/ and text_encoder/ with tokenizer/.

@@ -65,7 +65,7 @@ TEST_F(Generate, GoesOnWithPicturesThatAreMissing) {
   EXPECT_EQ(file("one/0000.png"), first);
   EXPECT_TRUE(fs::exists(folder_.path() / "one/0001.png"));
   EXPECT_TRUE(fs::exists(folder_.path() / "one/sheet.png"));
-  EXPECT_EQ(read_json(path("one/settings.json"))["prompt_scale"], 2.0);  // a model of pixels
+  EXPECT_EQ(read_json(path("one/settings.json"))["prompt_scale"], 1.0);  // a model of pixels
   // Pictures of another seed do not go into the same folder.
   const Finished other = run("v2", "one", {"--prompt", "a cat", "--size", "32", "--seed", "9"});
   EXPECT_EQ(other.status, 2);
