@@ -136,7 +136,8 @@ FolderDescription hugging_face(const std::filesystem::path& folder) {
 void refuse(const Json& json, std::initializer_list<const char*> keys, const std::string& where) {
   for (const char* key : keys) {
     const auto found = json.find(key);
-    const bool off = found == json.end() || found->is_null() || *found == false || *found == 0 || *found == "";
+    const bool off = found == json.end() || found->is_null() || *found == false || *found == 0 ||
+                     (found->is_string() && found->get_ref<const std::string&>().empty());
     if (!off) throw Error(fmt::format("{}: '{}' asks for an architecture that is not supported", where, key));
   }
 }

@@ -170,7 +170,7 @@ std::string hash_of_boxes(const std::vector<BoxPicture>& pictures) {
 }
 
 fs::path picture_name(const std::string& name, std::string_view where) {
-  const fs::path normal = fs::path(name).lexically_normal();
+  fs::path normal = fs::path(name).lexically_normal();
   const bool inside = !normal.empty() && normal.is_relative() && *normal.begin() != ".." && normal != "." &&
                       name.find('\0') == std::string::npos;
   if (!inside) throw Error(fmt::format("{}: expected a file within the folder of pictures, found \"{}\"", where, name));

@@ -35,6 +35,11 @@ void check(const Drawings& drawings, const CompositeSettings& s) {
   }
 }
 
+/// One of the whole numbers 0 to count - 1.
+int draw_below(KeyedRandom& random, int count) {
+  return static_cast<int>(random.below(static_cast<std::uint64_t>(count)));
+}
+
 std::uint8_t light(KeyedRandom& random) {
   return static_cast<std::uint8_t>(random.uniform(120, 256));
 }
@@ -42,7 +47,7 @@ std::uint8_t light(KeyedRandom& random) {
 /// A light ground: white, one colour, shaded from corner to corner, or spots of a random coarseness.
 Image ground(int size, KeyedRandom& random) {
   const double kind = random.uniform();
-  const int grid = kind < 0.5 ? 1 : kind < 0.75 ? 2 : 3 + static_cast<int>(random.below(30));
+  const int grid = kind < 0.5 ? 1 : kind < 0.75 ? 2 : 3 + draw_below(random, 30);
   const bool white = kind < 0.2;
   const std::uint8_t base[3] = {light(random), light(random), light(random)};
   const double spread = grid == 2 ? 1.0 : random.uniform(0.1, 0.6);
@@ -90,8 +95,8 @@ std::optional<Place> find_place(const Drawing& drawing, const std::vector<Place>
     Place place;
     place.width = std::max(1, static_cast<int>(std::lround(wide * scale)));
     place.height = std::max(1, static_cast<int>(std::lround(high * scale)));
-    place.left = static_cast<int>(random.below(static_cast<std::uint64_t>(s.size - place.width + 1)));
-    place.top = static_cast<int>(random.below(static_cast<std::uint64_t>(s.size - place.height + 1)));
+    place.left = draw_below(random, s.size - place.width + 1);
+    place.top = draw_below(random, s.size - place.height + 1);
     const bool free = std::all_of(taken.begin(), taken.end(),
                                   [&](const Place& other) { return place.shared_with(other) <= s.overlap; });
     if (free) return place;
@@ -157,8 +162,7 @@ Composite compose(const Drawings& drawings, const CompositeSettings& settings, s
   KeyedRandom random(seed, "composites", index);
   Composite scene;
   scene.image = ground(settings.size, random);
-  const auto wanted =
-      settings.least + static_cast<int>(random.below(static_cast<std::uint64_t>(settings.most - settings.least + 1)));
+  const auto wanted = settings.least + draw_below(random, settings.most - settings.least + 1);
   std::vector<Place> taken;
   std::vector<Visible> visible;
   for (int i = 0; i < wanted; ++i) {

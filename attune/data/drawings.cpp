@@ -45,6 +45,7 @@ std::vector<DrawingLists::Concept> chosen_concepts(const DrawingLists& lists, co
   order.resize(static_cast<std::size_t>(choice.categories));
   std::sort(order.begin(), order.end());
   std::vector<DrawingLists::Concept> taken;
+  taken.reserve(order.size());
   for (const std::int64_t i : order) taken.push_back(concepts[static_cast<std::size_t>(i)]);
   return taken;
 }

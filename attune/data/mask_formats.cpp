@@ -32,8 +32,8 @@ class Outline {
         steps == 0 ? 0.0 : static_cast<double>(steep ? to_x - x : to_y - y) / static_cast<double>(steps);
     for (std::int64_t i = 0; i <= steps; ++i) {
       const std::int64_t t = turned ? steps - i : i;
-      const auto beside =
-          static_cast<std::int64_t>(static_cast<double>(steep ? x : y) + rise * static_cast<double>(t) + 0.5);
+      const auto beside = static_cast<std::int64_t>(
+          std::trunc(static_cast<double>(steep ? x : y) + rise * static_cast<double>(t) + 0.5));
       if (steep) {
         point(beside, y + t);
       } else {
@@ -160,7 +160,8 @@ Mask mask_of_polygon(std::int64_t width, std::int64_t height, const std::vector<
                     where, kFar, points.size()));
   }
   std::vector<std::int64_t> steps;
-  for (const double one : points) steps.push_back(static_cast<std::int64_t>(kSteps * one + 0.5));
+  steps.reserve(points.size());
+  for (const double one : points) steps.push_back(static_cast<std::int64_t>(std::trunc(kSteps * one + 0.5)));
   std::int64_t length = 0;
   Outline outline(width, height);
   for (std::size_t i = 0; i < steps.size(); i += 2) {
