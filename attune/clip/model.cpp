@@ -37,7 +37,7 @@ fs::path resolve(const std::string& name) {
 fs::path weight_path(const fs::path& folder) {
   for (const char* stem : {"model", "open_clip_model"}) {
     for (const char* ending : {".safetensors", ".safetensors.index.json"}) {
-      const fs::path path = folder / (std::string(stem) + ending);
+      fs::path path = folder / (std::string(stem) + ending);
       if (fs::exists(path)) return path;
     }
   }
@@ -50,7 +50,7 @@ fs::path weight_path(const fs::path& folder) {
 NamedTensors read_weights(const fs::path& folder, bool open_clip) {
   const fs::path path = weight_path(folder);
   NamedTensors source{map_tensors(path), path.string()};
-  return open_clip ? from_open_clip(std::move(source)) : source;
+  return open_clip ? from_open_clip(source) : source;
 }
 
 std::shared_ptr<const Tokenizer> read_tokenizer(const fs::path& folder) {

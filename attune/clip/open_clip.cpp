@@ -61,9 +61,9 @@ std::string rename(std::string_view name) {
 
 }  // namespace
 
-NamedTensors from_open_clip(NamedTensors source) {
+NamedTensors from_open_clip(const NamedTensors& source) {
   NamedTensors result{{}, source.origin};
-  for (auto& [full, tensor] : source.tensors) {
+  for (const auto& [full, tensor] : source.tensors) {
     // Models whose text tower is a module of its own put its name in front.
     const std::string_view name = full.starts_with("text.") ? std::string_view(full).substr(5) : full;
     if ((name == "text_projection" || name == "visual.proj") && tensor.dim() == 2) {
@@ -71,7 +71,7 @@ NamedTensors from_open_clip(NamedTensors source) {
     } else if (name == "visual.conv1.weight" && source.contains("visual.class_embedding")) {
       result.tensors["vision_model.embeddings.patch_embedding.weight"] = tensor;
     } else {
-      result.tensors[rename(name)] = std::move(tensor);
+      result.tensors[rename(name)] = tensor;
     }
   }
   return result;

@@ -162,7 +162,7 @@ fs::path download_model(const HubName& name, const fs::path& repository) {
   const HubListing listing = parse_hub_listing(answer.body, where);
   const std::vector<HubFile> files = files_of_model(listing, where);
 
-  const fs::path folder = repository / "snapshots" / listing.commit;
+  fs::path folder = repository / "snapshots" / listing.commit;
   fs::create_directories(folder);
   const fs::path lock_path = repository / "attune.lock";
   const OpenFile lock_file(lock_path);
@@ -271,7 +271,7 @@ std::filesystem::path hub_folder(const std::string& name) {
   const HubName parsed = parse_hub_name(name);
   const fs::path repository = repository_folder(parsed);
   if (const auto commit = known_commit(repository, parsed.revision)) {
-    const fs::path folder = repository / "snapshots" / *commit;
+    fs::path folder = repository / "snapshots" / *commit;
     if (has_weights(folder)) return folder;
   }
   if (is_set("HF_HUB_OFFLINE")) {

@@ -134,8 +134,8 @@ ATTUNE_AVX2 void vertical(const std::uint8_t* in, std::ptrdiff_t in_stride, cons
 }  // namespace
 
 ResampleKernels fastest_kernels() {
-  static const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
-  return has_avx2 ? ResampleKernels{horizontal, vertical} : portable_kernels();
+  static const bool kHasAvx2 = __builtin_cpu_supports("avx2") != 0;
+  return kHasAvx2 ? ResampleKernels{horizontal, vertical} : portable_kernels();
 }
 
 }  // namespace attune

@@ -19,8 +19,10 @@ Image enlarged(const Image& image, int factor) {
   large.rgb.reserve(image.rgb.size() * static_cast<std::size_t>(factor) * static_cast<std::size_t>(factor));
   for (int y = 0; y < large.height; ++y) {
     const std::uint8_t* row = image.rgb.data() + static_cast<std::ptrdiff_t>(y / factor) * image.width * 3;
-    for (int x = 0; x < large.width; ++x)
-      large.rgb.insert(large.rgb.end(), row + x / factor * 3, row + x / factor * 3 + 3);
+    for (int x = 0; x < large.width; ++x) {
+      const std::uint8_t* pixel = row + static_cast<std::ptrdiff_t>(x / factor) * 3;
+      large.rgb.insert(large.rgb.end(), pixel, pixel + 3);
+    }
   }
   return large;
 }

@@ -66,14 +66,16 @@ std::string answer_in(const std::string& body, const std::string& where) {
   return json_or<std::string>(message, "content", "", where);
 }
 
+std::string chat_url(std::string url) {
+  while (url.ends_with('/')) url.pop_back();
+  return url + "/chat/completions";
+}
+
 /// One server: the pace of requests, tries, and the cache.
 class Asking {
  public:
-  explicit Asking(const Endpoint& endpoint) : endpoint_(endpoint), client_(endpoint.timeout) {
-    url_ = endpoint.url;
-    while (url_.ends_with('/')) url_.pop_back();
-    url_ += "/chat/completions";
-  }
+  explicit Asking(const Endpoint& endpoint)
+      : endpoint_(endpoint), client_(endpoint.timeout), url_(chat_url(endpoint.url)) {}
 
   /// False on a request to stop.
   bool ask(const Json& request, std::string& answer, bool& cached) {

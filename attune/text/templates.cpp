@@ -184,6 +184,7 @@ std::string dataset_template(std::string_view dataset) {
   if (dataset.empty()) return std::string(kDefaultTemplate);
   if (const auto known = known_template(dataset)) return *known;
   std::vector<std::string_view> names;
+  names.reserve(kDatasets.size());
   for (const Dataset& known : kDatasets) names.push_back(known.name);
   throw UsageError(fmt::format("dataset_template: expected one of {}, found \"{}\"", fmt::join(names, ", "), dataset));
 }

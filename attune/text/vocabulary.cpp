@@ -96,8 +96,8 @@ class TokenIndex {
 }  // namespace
 
 const ByteAlphabet& byte_alphabet() {
-  static const ByteAlphabet alphabet = make_byte_alphabet();
-  return alphabet;
+  static const ByteAlphabet kAlphabet = make_byte_alphabet();
+  return kAlphabet;
 }
 
 Vocabulary make_vocabulary(std::vector<std::pair<std::string, std::int64_t>> entries, const TokenPairs& merges,
