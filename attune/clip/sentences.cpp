@@ -178,6 +178,7 @@ Prompts sentence_prompts(const ClipModel& model, const std::vector<std::string>&
   text_of(model);
   if (sentences.empty()) throw Error("sentence_prompts: expected at least one sentence, found none");
   std::vector<Sentence> read;
+  read.reserve(sentences.size());
   SharedBeginning all;
   for (const auto& sentence : sentences) {
     all.members.push_back(read.size());

@@ -21,7 +21,7 @@ struct TextWeights {
 /// for the end rows only. P is the larger of the leading sizes of prefix, suffix and tuning tokens; those of size 1 are
 /// shared. Throws Error where shapes disagree or prefix and suffix together exceed the context length.
 template <class L>
-Tensor encode_text(const TextConfig& config, const TextWeights<L>& weights, const Prompts& prompts,
+Tensor encode_text(const TextConfig& config, const TextWeights<L>& weights, const Prompts& given,
                    const Tuning& tuning = {});
 
 GraphLimits text_graph_limits(const TextConfig& config, const Tuning& tuning = {});

@@ -14,7 +14,7 @@ namespace {
 
 /// What dropout leaves out of rows of `width` entries [rows, width], a byte each.
 Tensor dropped(const Tensor& names, std::int64_t width, double rate, std::uint64_t key) {
-  const Tensor mask = at::empty({names.size(0), width}, at::kBool);
+  Tensor mask = at::empty({names.size(0), width}, at::kBool);
   const auto below = static_cast<std::uint32_t>(rate * 0x1p32);
   bool* to = mask.mutable_data_ptr<bool>();
   const Tensor each = names.contiguous();

@@ -36,7 +36,7 @@ ResidualBlock<L> LayerMaker<L>::residual(const std::string& name, std::int64_t o
 template <class L>
 Tensor LayerMaker<L>::leaf(const std::string& name, const Tensor& tensor) const {
   if constexpr (std::is_same_v<L, Linear>) {
-    const Tensor own = tensor.detach().clone(at::MemoryFormat::Contiguous).set_requires_grad(true);
+    Tensor own = tensor.detach().clone(at::MemoryFormat::Contiguous).set_requires_grad(true);
     leaves_->insert_or_assign(name, own);
     return own;
   } else {

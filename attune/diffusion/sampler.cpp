@@ -120,7 +120,7 @@ class Ddim final : public Sampler {
 
 class Ddpm final : public Sampler {
  public:
-  Ddpm(SamplerConfig config, std::int64_t steps)
+  Ddpm(const SamplerConfig& config, std::int64_t steps)
       : Sampler(reversed(spread(config, steps))), config_(config), products_(always_to_one(config)) {}
 
   Tensor next(const Tensor& predicted, const Tensor& maps, const std::function<Tensor()>& noise) override {
@@ -129,7 +129,7 @@ class Ddpm final : public Sampler {
     const float now = products_.at(time), before = products_.at(last ? -1 : times_[done_]);
     const float share = now / before, beta = 1.0F - share;
     const Tensor clean = clipped(config_, products_.estimate(predicted, maps, time).clean);
-    const Tensor mean =
+    Tensor mean =
         (std::sqrt(before) * beta / (1.0F - now)) * clean + (std::sqrt(share) * (1.0F - before) / (1.0F - now)) * maps;
     if (time == 0) return mean;
     constexpr float kLeast = 1e-20F;
