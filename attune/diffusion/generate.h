@@ -12,9 +12,9 @@ namespace attune {
 /// What pictures are steered by: classifier-free guidance (Ho and Salimans 2022),
 ///   f(empty) + scale (f(hidden) - f(empty)).
 struct Steering {
-  Tensor hidden;       // [1, n, w], or [pictures, n, w] where each has its own
-  Tensor empty;        // [1, n', w], what is guided away from; undefined where `scale` is 1
-  double scale = 7.5;  // 1: `hidden` alone, and the network is asked once a step instead of twice
+  Tensor hidden;                   // [1, n, w], or [pictures, n, w] where each has its own
+  Tensor empty;                    // [1, n', w], what is guided away from; undefined where `scale` is 1
+  double scale = kLatentGuidance;  // 1: `hidden` alone, and the network is asked once a step instead of twice
 };
 
 struct GenerateSettings {
