@@ -52,6 +52,14 @@ class Int8 : public testing::Test {
   TemporaryFolder folder_;
 };
 
+/// Of what needs the products; what a processor without them is told is tested with Int8.
+class Int8Products : public Int8 {
+ protected:
+  void SetUp() override {
+    if (!has_int8()) GTEST_SKIP() << "this processor has no dot products of bytes";
+  }
+};
+
 /// The smallest cosine between rows of two matrices of unit rows.
 double worst_cosine(const Tensor& a, const Tensor& b) {
   return (a * b).sum(1).min().item<double>();
@@ -84,8 +92,7 @@ TEST_F(Int8, FeaturesOfPicturesAreNearThoseOfFp32AndCachedApart) {
   EXPECT_TRUE(features("int8_new.safetensors").equal(coarse));
 }
 
-TEST_F(Int8, AFileOfFeaturesSaysThatItIsOfInt8) {
-  if (!has_int8()) GTEST_SKIP() << "this processor has no dot products of bytes";
+TEST_F(Int8Products, AFileOfFeaturesSaysThatItIsOfInt8) {
   ASSERT_EQ(embed("fp32.safetensors", "fp32", pictures()).status, 0);
   ASSERT_EQ(embed("int8.safetensors", "int8", pictures()).status, 0);
   const auto exact = SafetensorsFile(at("fp32.safetensors")).metadata();
@@ -95,8 +102,7 @@ TEST_F(Int8, AFileOfFeaturesSaysThatItIsOfInt8) {
   EXPECT_NE(coarse.at("encoder"), exact.at("encoder"));
 }
 
-TEST_F(Int8, TextsAndDomainModelsTakeItToo) {
-  if (!has_int8()) GTEST_SKIP() << "this processor has no dot products of bytes";
+TEST_F(Int8Products, TextsAndDomainModelsTakeItToo) {
   const std::string domain_model = std::string(ATTUNE_SOURCE_DIR) + "/tests/domains/data/vit_mae";
   const std::pair<std::string, std::vector<std::string>> cases[] = {{"pocket", {"--texts", at("texts.txt")}},
                                                                     {domain_model, pictures()}};
@@ -110,8 +116,7 @@ TEST_F(Int8, TextsAndDomainModelsTakeItToo) {
   }
 }
 
-TEST_F(Int8, BenchMeasuresTowersAndSaysThatStepsHaveNoGradients) {
-  if (!has_int8()) GTEST_SKIP() << "this processor has no dot products of bytes";
+TEST_F(Int8Products, BenchMeasuresTowersAndSaysThatStepsHaveNoGradients) {
   const Finished found = run({"bench", "--model", "pocket", "--precision", "int8", "--json", "--rounds", "1", "--parts",
                               "frozen_linear,image_tower,training_step"});
   ASSERT_EQ(found.status, 0) << found.err;

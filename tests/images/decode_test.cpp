@@ -37,7 +37,7 @@ TEST(Decode, GivesPillowsPixelsForEveryKindOfFileParity) {
   }
 }
 
-TEST(Decode, GivesPillowsPixelsForRealPhotosParity) {
+TEST(DecodePhotos, GivesPillowsPixelsParity) {
   const char* root = std::getenv("ATTUNE_REAL_DATA");
   if (root == nullptr) GTEST_SKIP() << "ATTUNE_REAL_DATA is not set";
   const auto lines = expected_lines("real.txt");
