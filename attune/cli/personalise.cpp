@@ -77,8 +77,8 @@ std::string page_of(const Json& results, const Shown& shown) {
 /// Pictures of the rows before and after. A model without a text encoder draws without guidance.
 Shown draw_both(const Personalisation& search, const FoundConcept& found) {
   const DiffusionModel painter = load_diffusion_model(search.model, {.hashes = search.hashes});
-  const Tensor empty = painter.text ? encoded_texts(search.model, {""}) : Tensor();
   const double scale = painter.text ? painter.usual_guidance() : 1.0;
+  const Tensor empty = scale == 1.0 ? Tensor() : encoded_texts(search.model, {""});
   const GenerateSettings settings{painter.sampler(), kShownSteps, painter.unet.sample_size, kSamplesSeed};
   const auto draw = [&](const UNet& network, const Tensor& rows) {
     return painter.pixels_of_maps(generate_maps(network, {rows.unsqueeze(0), empty, scale}, settings, 0, kShown));

@@ -208,8 +208,8 @@ class DiffusionRun {
       if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
       if (std::ssize(texts) == kSheetNames) break;
     }
-    const Steering steering{encoder_.encode(texts).repeat_interleave(kSheetColumns, 0), encoder_.encode({""}),
-                            kPixelGuidance};
+    static_assert(kPixelGuidance == 1.0, "else guided away from the empty text");
+    const Steering steering{encoder_.encode(texts).repeat_interleave(kSheetColumns, 0), {}, kPixelGuidance};
     const Tensor drawn =
         generate_maps(mean, steering, {sampler(), kSheetSteps, config_.sample_size, seed_}, 0, steering.hidden.size(0));
     write_file(loop_.run().folder() / "samples.png", encode_png(picture_sheet(all_colours_of(drawn), kSheetColumns)));
