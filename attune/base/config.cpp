@@ -15,6 +15,11 @@ namespace attune {
 namespace {
 
 constexpr std::uint64_t kLargestFile = std::uint64_t{1} << 20;
+/// Of the written configuration, where aliases are copies: small enough that parse_yaml reads it back whatever its
+/// values are.
+constexpr std::size_t kLargestWritten = std::size_t{1} << 18;
+/// YAML reads no longer text as a key unless "?" announces it (YAML 1.2.2, section 7.4.3).
+constexpr std::size_t kLongestPlainKey = 1000;
 
 std::string shown(const Json& value) {
   const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -77,7 +82,10 @@ std::string yaml_of(const Json& value) {
   std::string text;
   for (const auto& [key, item] : value.items()) {
     if (!text.empty()) text += ", ";
-    if (value.is_object()) text += Json(key).dump() + ": ";
+    if (value.is_object()) {
+      const std::string written = Json(key).dump();
+      text += (written.size() > kLongestPlainKey ? "? " : "") + written + ": ";
+    }
     text += yaml_of(item);
   }
   return value.is_array() ? "[" + text + "]" : "{" + text + "}";
@@ -183,6 +191,7 @@ void Config::merge_yaml(std::string_view text, std::string_view name) {
     }
   };
   visit(visit, "", root);
+  merged.check_size(name);
   *this = std::move(merged);
 }
 
@@ -203,7 +212,10 @@ void Config::set(std::string_view assignment, std::string_view name) {
   } catch (const Error& problem) {
     throw UsageError(problem.what());
   }
-  set(key, value, name);
+  Config changed = *this;
+  changed.set(key, value, name);
+  changed.check_size(name);
+  *this = std::move(changed);
 }
 
 void Config::set(std::string_view key, const Json& value, std::string_view name) {
@@ -215,6 +227,15 @@ void Config::set(std::string_view key, const Json& value, std::string_view name)
   }
   values_[at] = otherwise.is_number_float() ? Json(value.get<double>()) : value;
   given_[at] = true;
+}
+
+void Config::check_size(std::string_view name) const {
+  const std::size_t size = to_yaml().size();
+  if (size > kLargestWritten) {
+    throw UsageError(
+        fmt::format("{}: expected a configuration of at most {} bytes with its aliases replaced by copies, found {}",
+                    name, kLargestWritten, size));
+  }
 }
 
 bool Config::has(std::string_view key) const {

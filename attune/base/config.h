@@ -29,7 +29,7 @@ class Config {
   /// Adds keys, for a component that is chosen by the value of another key. A key added twice must agree.
   void extend(const Schema& schema);
 
-  /// Nested YAML maps become dotted keys.
+  /// Nested YAML maps become dotted keys. What to_yaml would write then is at most 256 KiB, else a UsageError.
   void merge_yaml(std::string_view text, std::string_view name);
   void merge_yaml_file(const std::filesystem::path& path);
   /// "key=value"; the value is read as YAML. `name` says where it came from, such as "--set".
@@ -55,6 +55,7 @@ class Config {
  private:
   std::size_t find(std::string_view key) const;
   std::size_t find_or_throw(std::string_view key, std::string_view name) const;
+  void check_size(std::string_view name) const;
 
   Schema schema_;
   std::vector<Json> values_;

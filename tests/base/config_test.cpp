@@ -223,6 +223,19 @@ TEST(Config, ChangesNothingWhenAMergeFails) {
   EXPECT_FALSE(config.given("epochs"));
 }
 
+TEST(Config, RefusesMoreThanItCouldReadBack) {
+  const std::string text(3000, 'a');
+  std::string copies = "layers: [&a " + text;
+  for (int i = 0; i < 100; ++i) copies += ", *a";
+  Config config(schema());
+  EXPECT_THAT([&] { config.merge_yaml(copies + "]\n", "r.yaml"); },
+              ThrowsMessage<UsageError>(AllOf(StartsWith("r.yaml: "), HasSubstr("262144 bytes"))));
+  EXPECT_FALSE(config.given("layers"));
+  const std::string assignment = "context.words=" + std::string(262144, 'a');
+  EXPECT_THAT([&] { config.set(assignment, "--set"); }, ThrowsMessage<UsageError>(StartsWith("--set: ")));
+  EXPECT_FALSE(config.given("context.words"));
+}
+
 TEST(Config, RefusesAKeyGivenTwiceUnderTwoNames) {
   Config config(schema());
   EXPECT_THAT([&] { config.merge_yaml("context.length: 4\nTRAINER.COOP.N_CTX: 8\n", "r.yaml"); },
@@ -245,7 +258,11 @@ TEST(Config, WritesYamlThatReadsBackTheSame) {
   config.set("epochs", -3, "test");
   config.set("optimiser.rate", 1e-7, "test");
   config.set("layers", Json::parse(R"([1, 2.0, "on", "true", null, [0.1], {"a b": "c: d"}])"), "test");
-  config.set("limits", Json::parse(R"({"x": {"y": []}})"), "test");
+  Json limits = Json::parse(R"({"x": {"y": []}})");
+  // YAML reads a key of more than 1,024 characters only where it is announced.
+  limits[std::string(2000, 'k')] = 1;
+  limits[std::string(200, '\x04')] = Json::parse(R"({"": [{}]})");
+  config.set("limits", limits, "test");
   for (const Json& any : {Json(3.0),
                           Json(3),
                           Json("3"),
