@@ -28,6 +28,11 @@ void check_request(const Request& request, const LearnedConcept* found, const Di
     throw UsageError(
         "generate: the rows of this adapter stand in place of a text: --prompt has no place beside --adapter");
   }
+  if (request.prompt && request.prompt->find("{}") != std::string::npos && (found == nullptr || !found->has_token())) {
+    throw UsageError(fmt::format(
+        "--prompt: {{}} is the place of a learned word, expected an --adapter that holds one, found none for '{}'",
+        *request.prompt));
+  }
   const bool texts = request.scale != 1.0 || request.prompt || (found != nullptr && !found->has_rows());
   if (texts && !model.text) {
     throw UsageError(

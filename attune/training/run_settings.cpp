@@ -123,7 +123,8 @@ std::vector<std::string> split_list(const std::string& text) {
   std::size_t begin = 0;
   while (begin <= text.size()) {
     const std::size_t end = std::min(text.find(',', begin), text.size());
-    if (end > begin) pieces.push_back(text.substr(begin, end - begin));
+    const std::size_t first = text.find_first_not_of(' ', begin);
+    if (first < end) pieces.push_back(text.substr(first, text.find_last_not_of(' ', end - 1) + 1 - first));
     begin = end + 1;
   }
   return pieces;

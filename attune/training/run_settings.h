@@ -54,7 +54,7 @@ RunData draw_run_data(const Dataset& dataset, const RunSettings& settings, std::
 /// The same from a split that was saved before.
 RunData run_data_of_split(const Dataset& dataset, Dataset split);
 
-/// "a,b,c" as a list; empty pieces are dropped.
+/// "a, b,c" as a list; spaces around pieces and empty pieces are dropped.
 std::vector<std::string> split_list(const std::string& text);
 
 }  // namespace attune

@@ -81,6 +81,7 @@ TEST_F(Generate, WrongInputIsRefusedInOneLine) {
     EXPECT_FALSE(fs::exists(folder_.path() / "out"));
   };
   expect_refused("v1", {}, "--adapter or --prompt");
+  expect_refused("v1", {"--prompt", "a {}"}, "place of a learned word");
   expect_refused("v1", {"--prompt", "a cat", "--size", "17"}, "2 divides");
   expect_refused("v1", {"--prompt", "a cat", "--scheduler", "euler"}, "ddim, ddpm, pndm");
   expect_refused("v1", {"--prompt", "a cat", "--precision", "bf16"}, "fp32");
