@@ -7,6 +7,7 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include "attune/cli/checks.h"
 #include "attune/cli/common.h"
 #include "attune/cli/verbs.h"
 #include "attune/clip/random_model.h"
@@ -162,9 +163,9 @@ void add_bench(CLI::App& app) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   verb->add_option("--classes", options->question.classes, "class names of the training steps")
       ->capture_default_str()
-      ->check(CLI::Range(1, 100000));
+      ->check(within(1, 100000));
   verb->add_option("--rounds", options->rounds, "rounds of each measurement, however long they take")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   add_common(*verb, options->common);
   verb->callback([options] { run_bench(*options); });
 }

@@ -10,6 +10,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/cli/checks.h"
 #include "attune/tensors/device.h"
 
 #ifndef ATTUNE_VERSION
@@ -85,7 +86,10 @@ std::string duration(double seconds) {
 }
 
 void add_common(CLI::App& verb, Common& common) {
-  verb.add_option("--seed", common.seed, "seed of everything random")->capture_default_str()->group("Everywhere");
+  verb.add_option("--seed", common.seed, "seed of everything random")
+      ->capture_default_str()
+      ->check(at_least<std::uint64_t>(0))
+      ->group("Everywhere");
   verb.add_option("--device", common.device, "cpu, cuda, cuda:N or auto")->capture_default_str()->group("Everywhere");
   verb.add_option("--precision", common.precision,
                   "fp32, the reference, or where the device has it bf16; embed and bench also int8")
@@ -93,7 +97,7 @@ void add_common(CLI::App& verb, Common& common) {
       ->group("Everywhere");
   verb.add_option("--threads", common.threads, "threads of the arithmetic; 0: all cores")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->group("Everywhere");
   verb.add_flag("--quiet", common.quiet, "no progress and no messages, only results and errors")->group("Everywhere");
   verb.add_flag("--json", common.json, "JSON lines on standard output")->group("Everywhere");

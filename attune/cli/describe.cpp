@@ -8,6 +8,7 @@
 #include "attune/base/error.h"
 #include "attune/base/files.h"
 #include "attune/base/json.h"
+#include "attune/cli/checks.h"
 #include "attune/cli/common.h"
 #include "attune/cli/verbs.h"
 #include "attune/data/layouts.h"
@@ -169,26 +170,25 @@ void add_describe(CLI::App& app) {
   verb->add_option("--question", options->questions, "your own question, with {} for the name; may be repeated");
   verb->add_flag("--lists", options->lists, "answers to your own questions are lists");
   verb->add_option("--samples", options->samples, "answers to each question (default: the style's)")
-      ->check(CLI::Range(1, 1000));
+      ->check(within(1, 1000));
   verb->add_option("--temperature", options->temperature, "of sampling (default: the style's)")
-      ->check(CLI::Range(0.0, 2.0));
-  verb->add_option("--max-tokens", options->most_tokens, "of an answer (default: the style's)")
-      ->check(CLI::Range(1, 4096));
+      ->check(within(0.0, 2.0));
+  verb->add_option("--max-tokens", options->most_tokens, "of an answer (default: the style's)")->check(within(1, 4096));
   verb->add_option("--stop", options->stop, "text that ends an answer (default: the style's)");
   verb->add_option("--retries", options->endpoint.retries, "of a request that failed for now")
       ->capture_default_str()
-      ->check(CLI::Range(0, 100));
+      ->check(within(0, 100));
   verb->add_option("--rate", options->endpoint.a_minute, "requests a minute at most; 0: no limit")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(within(0.0, 1e6));
   verb->add_option("--timeout", options->endpoint.timeout, "seconds of a request")
       ->capture_default_str()
-      ->check(CLI::Range(1.0, 3600.0));
+      ->check(within(1.0, 3600.0));
   verb->add_flag("--no-cache", options->no_cache, "neither read nor write the cache of answers");
   verb->add_option("--wordnet", options->wordnet, "folder of WordNet's data files")->capture_default_str();
   verb->add_option("--senses", options->senses, "meanings of a name, the most frequent first")
       ->capture_default_str()
-      ->check(CLI::Range(1, 100));
+      ->check(within(1, 100));
   add_common(*verb, options->common);
   verb->callback([options] { run_describe(*options); });
 }

@@ -10,6 +10,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/cli/checks.h"
 #include "attune/cli/detection_training.h"
 #include "attune/cli/picture_list.h"
 #include "attune/cli/verbs.h"
@@ -265,23 +266,23 @@ void add_detect(CLI::App& app) {
   verb->add_option("images", options->images, "pictures, folders, or - for a list on standard input");
   verb->add_option("--data", options->data, "instead of pictures: a data set with boxes, which is measured");
   verb->add_option("--part", options->part, "of the data set")
-      ->check(CLI::IsMember({"train", "val", "test"}))
+      ->check(among({"train", "val", "test"}))
       ->capture_default_str();
   verb->add_option("--threshold", options->threshold, "least score that is shown")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(0.0, 1.0))
       ->capture_default_str();
   verb->add_option("--overlap", options->overlap, "IoU above which the lesser of two boxes of a name is dropped")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(0.0, 1.0))
       ->capture_default_str();
   verb->add_option("--segment", options->segment,
                    "folder of a segmenter (Hugging Face, clipseg), or pocket-segmenter: gives each object its mask");
   verb->add_option("--segment-adapter", options->segment_adapter,
                    "embeddings for the segmenter, from attune train --task segmentation; default: the names");
   verb->add_option("--segment-margin", options->masks.margin, "share of a box's sides added before it is cut out")
-      ->check(CLI::Range(0.0, 10.0))
+      ->check(within(0.0, 10.0))
       ->capture_default_str();
   verb->add_option("--segment-threshold", options->masks.threshold, "least probability of a pixel within a mask")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(0.0, 1.0))
       ->capture_default_str();
   verb->add_option("--out", options->out,
                    "folder for the pictures with boxes, the masks, and the detections as COCO results");

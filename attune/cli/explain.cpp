@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/cli/checks.h"
 #include "attune/base/files.h"
 #include "attune/cli/classify.h"
 #include "attune/cli/verbs.h"
@@ -103,19 +104,17 @@ void add_explain(CLI::App& app) {
   verb->add_option("--domain", options->domains, "domains to look at, with commas between them");
   verb->add_option("--out", options->out, "HTML page to write");
   ExplainSettings& settings = options->settings;
-  verb->add_option("--words", settings.words, "nearest words of a token")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 100));
+  verb->add_option("--words", settings.words, "nearest words of a token")->capture_default_str()->check(within(1, 100));
   verb->add_flag("--pieces", settings.pieces, "look tokens up among pieces of words too");
   verb->add_option("--pictures", settings.pictures, "pictures looked at and measured at most; 0: all")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   verb->add_option("--draws", settings.draws, "prompts generated for a picture")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1000));
+      ->check(within(1, 1000));
   verb->add_option("--shown", settings.shown_classes, "classes with a picture of their own; 0: all")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(at_least(0));
   verb->add_flag("--no-removal", options->no_removal, "do not measure without each token");
   add_picture_options(*verb, options->pictures);
   add_common(*verb, options->common);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/cli/checks.h"
 #include "attune/cli/common.h"
 #include "attune/methods/adapter.h"
 #include "attune/tasks/learned_word.h"
@@ -61,7 +62,7 @@ void add_export_prompts(CLI::App& model) {
       ->required();
   verb->add_option("--format", options->format,
                    "of textual inversion: diffusers or a1111; of cones and dreambooth: prompt-embeds")
-      ->check(CLI::IsMember({"diffusers", "a1111", "prompt-embeds"}))
+      ->check(among({"diffusers", "a1111", "prompt-embeds"}))
       ->required();
   verb->add_option("--placeholder", options->placeholder, "the word that stands for the concept in a prompt")
       ->default_val("<concept>");

@@ -5,6 +5,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/cli/checks.h"
 #include "attune/cli/common.h"
 #include "attune/cli/verbs.h"
 #include "attune/evaluation/evaluate.h"
@@ -211,14 +212,12 @@ void add_generate(CLI::App& app) {
       verb->add_option("--negative", options->negative, "text that is guided away from, in place of the empty one");
   verb->add_option("--prompt-scale", options->scale,
                    "how far is guided; 1: not at all, in half the time; without it 7.5, or 1 for a model of pixels")
-      ->check(CLI::Range(0.0, 100.0));
-  verb->add_option("--steps", options->steps, "steps from noise to picture")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+      ->check(within(0.0, 100.0));
+  verb->add_option("--steps", options->steps, "steps from noise to picture")->check(at_least(1))->capture_default_str();
   verb->add_option("--scheduler", options->scheduler, "ddim, ddpm or pndm; without it the folder's own");
-  verb->add_option("--count", options->count, "pictures")->check(CLI::Range(1, 9999))->capture_default_str();
+  verb->add_option("--count", options->count, "pictures")->check(within(1, 9999))->capture_default_str();
   verb->add_option("--size", options->size, "side of the pictures in pixels; without it the model's own")
-      ->check(CLI::Range(8, 4096));
+      ->check(within(8, 4096));
   verb->add_option("--out", options->out, "folder for the pictures, their settings and sheet.png")->required();
   add_common(*verb, options->common);
   verb->callback([options] { run_generate(*options); });

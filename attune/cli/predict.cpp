@@ -5,6 +5,7 @@
 
 #include "attune/base/error.h"
 #include "attune/base/files.h"
+#include "attune/cli/checks.h"
 #include "attune/cli/classify.h"
 #include "attune/cli/picture_list.h"
 #include "attune/cli/verbs.h"
@@ -108,7 +109,7 @@ void add_predict(CLI::App& app) {
       ->check(CLI::ExistingFile)
       ->excludes("--classes");
   verb->add_option("--template", options->prompt_template, "of zero-shot, {} for the name")->capture_default_str();
-  verb->add_option("--top", options->top, "answers a picture")->capture_default_str()->check(CLI::PositiveNumber);
+  verb->add_option("--top", options->top, "answers a picture")->capture_default_str()->check(at_least(1));
   verb->add_option("images", options->images, "files, folders, or - for a list on standard input")->required();
   add_picture_options(
       *verb, options->pictures,

@@ -7,6 +7,7 @@
 
 #include "attune/base/error.h"
 #include "attune/cli/common.h"
+#include "attune/cli/usage_problem.h"
 #include "attune/cli/verbs.h"
 #include "attune/training/stopped.h"
 
@@ -42,8 +43,8 @@ int run_program(int count, char** arguments) {
     return 0;
   } catch (const CLI::ParseError& problem) {
     if (problem.get_exit_code() == 0) return app.exit(problem);  // --help and --version
-    fmt::print(stderr, "attune: {}\nRun \"attune --help\" or \"attune VERB --help\" for what there is.\n",
-               problem.what());
+    fmt::print(stderr, "{}\nRun \"attune --help\" or \"attune VERB --help\" for what there is.\n",
+               usage_problem(app, problem));
     return 2;
   } catch (const UsageError& problem) {
     fmt::print(stderr, "attune: {}\n", problem.what());

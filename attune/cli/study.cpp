@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "attune/base/error.h"
+#include "attune/cli/checks.h"
 #include "attune/cli/classify.h"
 #include "attune/cli/verbs.h"
 #include "attune/data/layouts.h"
@@ -229,13 +230,12 @@ void add_study(CLI::App& app) {
   verb->add_option(
       "--shots", arguments->shots,
       "training pictures a class (dg-*: and domain), with commas between them; 0: all (default: 16, dg-*: 0)");
-  verb->add_option("--seeds", arguments->seeds, "number of seeds, from --seed on (default: 3)")
-      ->check(CLI::PositiveNumber);
+  verb->add_option("--seeds", arguments->seeds, "number of seeds, from --seed on (default: 3)")->check(at_least(1));
   verb->add_option("--draw", arguments->draw, "keyed, or coop for CoOp's own draws");
   verb->add_option("--targets", arguments->targets, "dg-multi, dg-single: domains to hold out (default: each in turn)");
   verb->add_option("--jobs", arguments->jobs,
                    "runs side by side, each with one thread (default: the cores for a small model, else 1)")
-      ->check(CLI::PositiveNumber);
+      ->check(at_least(1));
   verb->add_flag("--dry-run", arguments->dry_run, "say what would be run and how long it takes; writes nothing");
   verb->add_option("--out", arguments->out, "folder of the study; the same command continues it")->required();
   add_picture_options(*verb, arguments->pictures);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
+#include "attune/cli/checks.h"
 #include "attune/cli/classify.h"
 #include "attune/cli/detect.h"
 #include "attune/cli/personalise.h"
@@ -178,14 +179,14 @@ void add_train(CLI::App& app) {
   verb->add_option("--task", options->task,
                    "classification; with --method cones detection (on a detector) or segmentation (on a segmenter); "
                    "generation (with cones, textual_inversion or dreambooth, on a diffusion model)")
-      ->check(CLI::IsMember({"classification", "detection", "segmentation", "generation"}))
+      ->check(among({"classification", "detection", "segmentation", "generation"}))
       ->capture_default_str();
   verb->add_option("--method", options->method, "NAME or NAME:key=value,...");
   verb->add_option("--recipe", options->recipe, "YAML file with configuration keys")->check(CLI::ExistingFile);
   verb->add_option("--set", options->assignments, "key=value, over the recipe; may be repeated")
       ->allow_extra_args(false);
   verb->add_option("--shots", options->shots, "training pictures a class; 0: all (default: 16)")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0))
       ->take_last();
   verb->add_option("--domain", options->domains, "domains to train on, with commas between them");
   verb->add_option("--domain-model", options->domain_model,

@@ -11,6 +11,7 @@ namespace attune {
 namespace {
 
 using testing::HasSubstr;
+using testing::StartsWith;
 using testing_support::kSmallClip;
 
 TEST(Program, HelpNamesEveryVerb) {
@@ -25,8 +26,28 @@ TEST(Program, HelpNamesEveryVerb) {
 
 TEST(Program, WrongUsageExitsWithTwoAndNamesWhatIsWrong) {
   const TemporaryFolder folder;
-  const Finished unknown = run_attune({"tain"}, folder.path());
-  EXPECT_EQ(unknown.status, 2);
+  const auto expect_refused = [&](const std::vector<std::string>& words, const std::string& reason) {
+    const Finished run = run_attune(words, folder.path());
+    EXPECT_EQ(run.status, 2);
+    EXPECT_THAT(run.err, StartsWith("attune")) << run.err;
+    EXPECT_THAT(run.err, HasSubstr(reason));
+  };
+  expect_refused({"tain"}, "found tain; did you mean train?");
+  expect_refused({}, "expected one of train, eval");
+  expect_refused({"data"}, "attune data: expected one of check, split");
+  expect_refused({"data", "chek"}, "found chek; did you mean check?");
+  // A misspelt option is named before those that are missing.
+  expect_refused({"train", "--shoots", "3"},
+                 "attune train: expected one of its options, found --shoots; did you mean --shots?");
+  expect_refused({"train", "--modle=pocket"}, "found --modle; did you mean --model?");
+  expect_refused({"train", "--model", "pocket"}, "--data");
+  expect_refused({"model", "info", kSmallClip, "more"}, "attune model info: expected nothing more, found more");
+  expect_refused({"train", "--shots", "x"}, "attune train: --shots: expected an integer from 0, found x");
+  expect_refused({"train", "--seed", "-1"}, "--seed: expected an integer from 0, found -1");
+  expect_refused({"train", "--task", "naming"},
+                 "expected one of classification, detection, segmentation, generation, found naming");
+  expect_refused({"detect", "--threshold", "1.5"}, "--threshold: expected 0 to 1, found 1.5");
+  expect_refused({"generate", "--count", "10000"}, "--count: expected 1 to 9999, found 10000");
   const Finished device = run_attune({"model", "info", kSmallClip, "--device", "cuda:7"}, folder.path());
   EXPECT_EQ(device.status, 2);
   EXPECT_THAT(device.err, HasSubstr("cuda"));
