@@ -12,9 +12,7 @@
 
 namespace attune {
 
-/// Checks of an option's value, which say what was expected and what was found.
-
-/// A check by `fits`; `kind` stands in the help, `expected` in the error.
+/// A check of an option's value by `fits`; `kind` stands in the help, `expected` in the error beside what was found.
 template <class T, class Fits>
 CLI::Validator number_check(std::string kind, std::string expected, Fits fits) {
   return {[expected = std::move(expected), fits = std::move(fits)](std::string& text) {

@@ -123,6 +123,11 @@ void say(const Common& common, const std::string& text) {
   if (!common.quiet) fmt::print(common.json ? stderr : stdout, "{}\n", text);
 }
 
+void say_not_measured(const Common& common, bool no_test, const std::filesystem::path& run) {
+  say(common, fmt::format("{}adapter: {}", no_test ? "" : "there are no test pictures: nothing was measured\n",
+                          (run / "adapter").string()));
+}
+
 void print_json(const Json& value) {
   fmt::print("{}\n", value.dump(-1, ' ', false, Json::error_handler_t::replace));
   std::fflush(stdout);

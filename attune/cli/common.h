@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -37,6 +38,9 @@ std::unique_ptr<Progress> make_progress(const Common& common, const std::string&
 /// Text for people: standard output, or standard error under --json, where standard output holds JSON only; nothing
 /// under --quiet.
 void say(const Common& common, const std::string& text);
+/// The end of a run that measures nothing, by --no-test or since there is no test part: says so, and where the adapter
+/// is.
+void say_not_measured(const Common& common, bool no_test, const std::filesystem::path& run);
 /// One JSON object on one line of standard output.
 void print_json(const Json& value);
 

@@ -252,7 +252,9 @@ void train_detection(const DetectionTraining& options) {
   const auto begin = Clock::now();
   const FoundConcepts found = search_concepts(search);
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  if (!options.no_test && !search.data.test.empty()) measure_search(options, search, found, seconds);
+  if (options.no_test || search.data.test.empty())
+    return say_not_measured(options.common, options.no_test, search.folder);
+  measure_search(options, search, found, seconds);
 }
 
 void add_detect(CLI::App& app) {

@@ -88,7 +88,9 @@ void train_segmentation(const DetectionTraining& options) {
   const auto begin = Clock::now();
   const FoundConditions found = search_conditions(search);
   const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  if (!options.no_test && !search.data.test.empty()) measure_search(options, search, found, seconds);
+  if (options.no_test || search.data.test.empty())
+    return say_not_measured(options.common, options.no_test, search.folder);
+  measure_search(options, search, found, seconds);
 }
 
 }  // namespace attune

@@ -121,7 +121,10 @@ void run_train(const TrainOptions& options) {
 
   save_split(split_file(options), data.training, {std::string(name_of(settings.draw)), common.seed, settings.shots});
   learning.learn();
-  if (options.no_test || tested.size() == 0) return learning.save();
+  if (options.no_test || tested.size() == 0) {
+    learning.save();
+    return say_not_measured(common, options.no_test, task.folder);
+  }
   Results results = measure(options, settings, dataset, data, model, tested, learning.classifier());
   results.config = config.to_json();
   results.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -123,6 +123,10 @@ Run read_run(const std::filesystem::path& folder) {
   run.name = std::filesystem::absolute(folder).lexically_normal().filename().string();
   if (run.name.empty())
     run.name = std::filesystem::absolute(folder).lexically_normal().parent_path().filename().string();
+  if (!std::filesystem::exists(folder / "results.json")) {
+    throw Error(fmt::format("{}: expected the folder of a run that was measured, with results.json, found none",
+                            folder.string()));
+  }
   run.results = read_results(folder / "results.json");
   if (std::filesystem::exists(folder / "config.yaml")) run.config = read_file(folder / "config.yaml", 1 << 20);
   if (std::filesystem::exists(folder / "metrics.jsonl")) run.log = read_training_log(folder / "metrics.jsonl");

@@ -242,6 +242,10 @@ Results results_from_json(const Json& value, const std::string& where) {
   results.model = json_at<std::string>(value, "model", where);
   results.pretrained = json_or<std::string>(value, "pretrained", "", where);
   results.task = json_at<std::string>(value, "task", where);
+  if (results.task != Results().task) {
+    throw Error(fmt::format("{}: expected results of {}, found {}, whose report attune train wrote", where,
+                            Results().task, results.task));
+  }
   results.method = json_at<std::string>(value, "method", where);
   results.seed = json_at<std::int64_t>(value, "seed", where);
   const Json split = object_at(value, "split", where);

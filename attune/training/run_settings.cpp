@@ -25,7 +25,7 @@ std::vector<Sample> tested_samples(const Dataset& dataset, const Dataset& drawn)
     for (const Sample& sample : *part) used.insert(sample.path);
   }
   std::vector<Sample> tested;
-  for (const Sample& sample : samples_of(dataset, divides_concepts(dataset) ? "all" : "test")) {
+  for (const Sample& sample : divides_concepts(dataset) ? samples_of(dataset, "all") : dataset.test) {
     if (!used.contains(sample.path)) tested.push_back(sample);
   }
   return tested;

@@ -77,6 +77,15 @@ TEST_F(Train, IsTheSameToTheBitWhenRunAgain) {
   EXPECT_EQ(file("a/adapter/adapter_model.safetensors"), file("b/adapter/adapter_model.safetensors"));
 }
 
+TEST_F(Train, LearnsWithoutATestPartAndSaysSo) {
+  std::filesystem::remove_all(data_ / "test");
+  const Finished run = run_attune(command("run"), folder_.path());
+  ASSERT_EQ(run.status, 0) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("no test pictures"), HasSubstr("run/adapter")));
+  EXPECT_TRUE(std::filesystem::exists(folder_.path() / "run/adapter/adapter_model.safetensors"));
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() / "run/results.json"));
+}
+
 TEST_F(Train, ADryRunSaysWhatItNeedsAndWritesNothing) {
   const Finished run = run_attune(command("run", {"--dry-run", "--skip-broken"}), folder_.path());
   ASSERT_EQ(run.status, 0) << run.err;

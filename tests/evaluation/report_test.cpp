@@ -20,6 +20,7 @@ namespace {
 
 using testing::HasSubstr;
 using testing::Not;
+using testing::ThrowsMessage;
 
 /// A run folder with everything that a training run leaves.
 class ReportOfRun : public testing::Test {
@@ -142,7 +143,7 @@ TEST_F(ReportOfRun, AnEvaluationAloneNeedsOnlyItsResults) {
   EXPECT_THAT(row_of(html, "All images").at(1), HasSubstr("70.0"));
   EXPECT_THAT(html, Not(HasSubstr("id=\"training\"")));
   std::filesystem::remove(folder_.path() / "results.json");
-  EXPECT_THROW(read_run(folder_.path()), Error);
+  EXPECT_THAT([&] { read_run(folder_.path()); }, ThrowsMessage<Error>(HasSubstr("a run that was measured")));
   EXPECT_THROW(report_html({}), Error);
 }
 

@@ -64,6 +64,7 @@ struct Damage {
 TEST(Results, HostileFilesAreRefusedByName) {
   const std::vector<Damage> damages = {
       {[](Json& v) { v = 3; }, "dataset"},
+      {[](Json& v) { v["task"] = "detection"; }, "zeroshot_classification, found detection"},
       {[](Json& v) { v.erase("metrics"); }, "metrics"},
       {[](Json& v) { v["metrics"]["acc1"] = "high"; }, "acc1"},
       {[](Json& v) { v["metrics"]["acc1"] = 1.5; }, "acc1"},
