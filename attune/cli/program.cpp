@@ -20,13 +20,17 @@ void on_signal(int) {
   request_stop();
 }
 
-void print_log(Severity severity, std::string_view text) {
-  fmt::print(stderr, "{}{}\n", severity == Severity::kWarning ? "warning: " : "", text);
+/// On standard error, after what was said before on standard output.
+void print_problem(std::string_view text) {
+  std::fflush(stdout);
+  fmt::print(stderr, "{}\n", text);
 }
 
-}  // namespace
+void print_log(Severity severity, std::string_view text) {
+  print_problem(fmt::format("{}{}", severity == Severity::kWarning ? "warning: " : "", text));
+}
 
-int run_program(int count, char** arguments) {
+int run_verb(int count, char** arguments) {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
   set_log_sink(print_log);
@@ -43,19 +47,27 @@ int run_program(int count, char** arguments) {
     return 0;
   } catch (const CLI::ParseError& problem) {
     if (problem.get_exit_code() == 0) return app.exit(problem);  // --help and --version
-    fmt::print(stderr, "{}\nRun \"attune --help\" or \"attune VERB --help\" for what there is.\n",
-               usage_problem(app, problem));
+    print_problem(usage_problem(app, problem) + "\nRun \"attune --help\" or \"attune VERB --help\" for what there is.");
     return 2;
   } catch (const UsageError& problem) {
-    fmt::print(stderr, "attune: {}\n", problem.what());
+    print_problem(fmt::format("attune: {}", problem.what()));
     return 2;
   } catch (const Stopped& stopped) {
-    fmt::print(stderr, "attune: stopped; {}\n", stopped.how_to_go_on);
+    print_problem(fmt::format("attune: stopped; {}", stopped.how_to_go_on));
     return 130;
   } catch (const std::exception& problem) {
-    fmt::print(stderr, "attune: {}\n", problem.what());
+    print_problem(fmt::format("attune: {}", problem.what()));
     return 1;
   }
+}
+
+}  // namespace
+
+int run_program(int count, char** arguments) {
+  const int status = run_verb(count, arguments);
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  print_problem("attune: standard output: expected to be written, but not all was taken (is the disk full?)");
+  return status == 0 ? 1 : status;
 }
 
 }  // namespace attune

@@ -54,6 +54,16 @@ TEST(Program, WrongUsageExitsWithTwoAndNamesWhatIsWrong) {
   EXPECT_TRUE(device.out.empty());
 }
 
+TEST(Program, OutputThatIsNotTakenIsAFailure) {
+  const TemporaryFolder folder;
+  for (const std::string& words : {std::string("--version"), "model info " + std::string(kSmallClip)}) {
+    const std::filesystem::path said = folder.path() / "said";
+    const int status = std::system(("'" ATTUNE_PROGRAM "' " + words + " >/dev/full 2>'" + said.string() + "'").c_str());
+    EXPECT_EQ(WEXITSTATUS(status), 1) << words;
+    EXPECT_THAT(read_file(said), HasSubstr("standard output")) << words;
+  }
+}
+
 TEST(Program, AMissingModelExitsWithOneAndNamesTheFolder) {
   const TemporaryFolder folder;
   const Finished run = run_attune({"model", "info", "/nonexistent/model"}, folder.path());
