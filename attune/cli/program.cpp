@@ -7,6 +7,7 @@
 
 #include "attune/base/error.h"
 #include "attune/cli/common.h"
+#include "attune/cli/help.h"
 #include "attune/cli/usage_problem.h"
 #include "attune/cli/verbs.h"
 #include "attune/training/stopped.h"
@@ -39,7 +40,7 @@ int run_verb(int count, char** arguments) {
   CLI::App app("Attune adapts a vision-language model to your images by learning its prompts.", "attune");
   app.set_version_flag("--version", version());
   app.require_subcommand(1);
-  app.get_formatter()->column_width(34);
+  app.formatter(help_formatter());
   app.footer("Run \"attune VERB --help\" for the options of a verb. --model pocket is the small model that ships.");
   add_verbs(app);
   try {
