@@ -121,7 +121,7 @@ class Builder : public YAML::EventHandler {
       count(mark, 1, 0);
       return;
     }
-    std::optional<Json> value = tag == "!" ? Json(text) : plain_scalar(text);
+    std::optional<Json> value = tag == "!" ? std::optional<Json>(std::in_place, text) : plain_scalar(text);
     if (!value) {
       refuse(mark,
              fmt::format("expected a number within 64 bits (quote it if it is a text), found {}", text.substr(0, 60)));
