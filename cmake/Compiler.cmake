@@ -22,7 +22,7 @@ target_compile_options(attune_flags INTERFACE
   # Fields that a designated initialiser leaves out have their defaults on purpose; clang 18 warns of them, and from 19 on
   # the warning has a name of its own.
   $<BUILD_INTERFACE:${ATTUNE_LEFT_OUT_FIELDS}>)
-# Warnings are errors for the compilers that Attune was built with: what a newer one finds is no reason not to build.
+# Warnings are errors up to the compilers of Debian 13: what a newer one finds is no reason not to build.
 if((CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 20) OR
    (CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 15))
   target_compile_options(attune_flags INTERFACE $<BUILD_INTERFACE:-Werror>)

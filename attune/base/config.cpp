@@ -110,6 +110,10 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
   return best;
 }
 
+std::string did_you_mean(std::string_view near, std::string_view quote) {
+  return near.empty() ? "" : fmt::format("; did you mean {0}{1}{0}?", quote, near);
+}
+
 // NOLINTNEXTLINE(performance-unnecessary-value-param): a schema is made for its one use
 Config::Config(Schema schema) {
   extend(schema);
@@ -162,8 +166,7 @@ std::size_t Config::find_or_throw(std::string_view key, std::string_view name) c
     const std::string end = nearest(last(key), ends);
     if (!end.empty()) near = names[static_cast<std::size_t>(std::find(ends.begin(), ends.end(), end) - ends.begin())];
   }
-  throw UsageError(fmt::format("{}: expected a known key, found {}{}", name, key,
-                               near.empty() ? "" : fmt::format("; did you mean {}?", near)));
+  throw UsageError(fmt::format("{}: expected a known key, found {}{}", name, key, did_you_mean(near)));
 }
 
 void Config::merge_yaml(std::string_view text, std::string_view name) {

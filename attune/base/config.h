@@ -69,4 +69,7 @@ Json parse_yaml(std::string_view text, std::string_view name);
 /// The candidate nearest to `word` in edit distance, or an empty text where none is near.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
+/// The end of an error text that names the word that `nearest` found, between `quote`s; empty where it found none.
+std::string did_you_mean(std::string_view near, std::string_view quote = "");
+
 }  // namespace attune

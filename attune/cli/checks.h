@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -32,7 +31,7 @@ CLI::Validator within(T least, T most) {
 }
 
 /// Integers from `least`, which is 0 or 1.
-template <class T = std::int64_t>
+template <class T>
 CLI::Validator at_least(T least) {
   return number_check<T>(least == 0 ? "NONNEGATIVE" : "POSITIVE", fmt::format("an integer from {}", least),
                          [=](T value) { return value >= least; });

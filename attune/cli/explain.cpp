@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "attune/base/error.h"
-#include "attune/cli/checks.h"
 #include "attune/base/files.h"
+#include "attune/cli/checks.h"
 #include "attune/cli/classify.h"
 #include "attune/cli/verbs.h"
 #include "attune/data/layouts.h"

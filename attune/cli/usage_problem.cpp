@@ -36,11 +36,6 @@ std::vector<std::string> options_of(const CLI::App& verb) {
   return names;
 }
 
-std::string with_nearest(std::string line, const std::string& word, const std::vector<std::string>& known) {
-  const std::string near = nearest(word, known);
-  return near.empty() ? line : line + fmt::format("; did you mean {}?", near);
-}
-
 }  // namespace
 
 std::string usage_problem(const CLI::App& app, const CLI::ParseError& problem) {
@@ -57,10 +52,12 @@ std::string usage_problem(const CLI::App& app, const CLI::ParseError& problem) {
   }
   const std::string word = left.front().substr(0, left.front().find('='));
   if (word.starts_with('-')) {
-    return with_nearest(fmt::format("{}: expected one of its options, found {}", name, word), word, options_of(verb));
+    return fmt::format("{}: expected one of its options, found {}{}", name, word,
+                       did_you_mean(nearest(word, options_of(verb))));
   }
   if (verbs.empty()) return fmt::format("{}: expected nothing more, found {}", name, word);
-  return with_nearest(fmt::format("{}: expected one of {}, found {}", name, fmt::join(verbs, ", "), word), word, verbs);
+  return fmt::format("{}: expected one of {}, found {}{}", name, fmt::join(verbs, ", "), word,
+                     did_you_mean(nearest(word, verbs)));
 }
 
 }  // namespace attune

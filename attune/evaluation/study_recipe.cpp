@@ -85,9 +85,8 @@ void read_key(StudyRequest& request, const std::string& key, const Json& value, 
     if (!value.is_object()) throw UsageError(where + ": expected a map from labels to settings");
     for (const auto& [label, settings] : value.items()) request.methods.push_back(wanted_from(label, settings, file));
   } else {
-    const std::string near = nearest(key, kKeys);
     throw UsageError(fmt::format("{}: expected one of {}{}", where, fmt::join(kKeys, ", "),
-                                 near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+                                 did_you_mean(nearest(key, kKeys), "\"")));
   }
 }
 

@@ -42,9 +42,8 @@ const Method& find_method(std::string_view name) {
     if (method.name == name) return method;
     known.push_back(method.name);
   }
-  const std::string near = nearest(name, known);
   throw UsageError(fmt::format("method: expected one of {}, found \"{}\"{}", fmt::join(known, ", "), name,
-                               near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+                               did_you_mean(nearest(name, known), "\"")));
 }
 
 MethodChoice parse_method(std::string_view text) {
